@@ -1,0 +1,68 @@
+# All chores of the project; `make` alone lists them. Each sets up .venv first where that is still to be done.
+
+BIN := .venv/bin
+ARGS ?=
+
+COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help dev test test-services lint format types imports ci bench lock venv clean
+
+help: ## list the chores
+	@echo "make CHORE [ARGS=...]"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+dev: venv ## run the server and the example shop (ARGS="--port 8300 --app-port 5001 --persist")
+	@$(BIN)/python scripts/dev.py $(ARGS)
+
+test: venv ## run the tests (ARGS="tests/core -k sleep -x", or ARGS="-n 2" for two processes)
+	@$(BIN)/python -m pytest -m "not services" $(ARGS)
+
+test-services: venv ## run the tests on PostgreSQL with RabbitMQ and Redis, in processes that are killed
+	@$(BIN)/python -m pytest tests/wire/test_run_loop.py --on pg-rabbitmq $(ARGS)
+	@$(BIN)/python -m pytest tests/wire_js --on pg-rabbitmq $(ARGS)
+	@$(BIN)/python -m pytest tests/wire/test_run_loop.py --on pg-redis $(ARGS)
+	@$(BIN)/python -m pytest -m services tests/cluster $(ARGS)
+
+lint: venv ## check style and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: venv ## mend style and format where that can be done by a machine
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: venv ## check the types
+	@$(BIN)/mypy
+
+imports: venv ## check which room imports which
+	@$(BIN)/lint-imports --no-logo
+
+# The tests come last and are no stage: their closing line is the last line of all.
+ci: venv ## all that must pass before a change lands, with the time each part took
+	@scripts/stage lint $(BIN)/ruff check .
+	@scripts/stage format $(BIN)/ruff format --check .
+	@scripts/stage types $(BIN)/mypy
+	@scripts/stage imports $(BIN)/lint-imports --no-logo
+	@echo "==> test"
+	@$(BIN)/python -m pytest -m "not services" --durations=10 $(ARGS)
+	@echo "==> test-services"
+	@$(MAKE) test-services ARGS="--durations=5 $(ARGS)"
+
+bench: venv ## measure the server on this machine
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+lock: venv ## write requirements.txt and requirements-dev.txt anew (ARGS="--upgrade" for newer versions)
+	@$(COMPILE) $(ARGS) -o requirements.txt
+	@$(COMPILE) $(ARGS) --group dev -c requirements.txt -o requirements-dev.txt
+
+venv: ## make .venv, or bring it up to date (PYTHON=/path/to/python)
+	@scripts/venv
+
+clean: ## remove .venv, caches and what was built
+	@rm -rf .venv build dist htmlcov .coverage .coverage.* .grimp_cache .hypothesis .import_linter_cache \
+		.mypy_cache .pytest_cache .ruff_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,45 @@
+"""The whole HTTP side of a server as one WSGI callable, guarded as its mode wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator import bootstrap
+from orchestrator.api.app import create_app
+from orchestrator.api.auth import event_key_authorizer, signing_key_authorizer
+from orchestrator.api.ingest import IngestApp
+from orchestrator.config import Config, require_secrets
+from orchestrator.core.event import Event
+from orchestrator.engine.parts import Parts
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
+
+def front(config: Config, parts: Parts, accept: Callable[[Sequence[Event]], list[str]]) -> WSGIApplication:
+    """Put the event API in front of everything else.
+
+    In `dev` everybody is trusted; otherwise keys are asked for, and `ConfigError` is raised when there are none.
+    """
+    require_secrets(config)
+    kind = bootstrap.kind(config)
+    trusting = config.mode == "dev"
+    app = create_app(
+        parts,
+        server_kind=kind,
+        authorize=None if trusting else signing_key_authorizer(bootstrap.signing_keys(config)),
+        max_request_bytes=config.max_request_bytes,
+    )
+    return IngestApp(
+        app,
+        accept,
+        _trust if trusting else event_key_authorizer(config.event_keys),
+        clock=parts.clock,
+        limits=bootstrap.event_limits(config),
+        server_kind=kind,
+    )
+
+
+def _trust(_key: str) -> None:
+    """Take any event key."""

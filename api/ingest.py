@@ -1,0 +1,115 @@
+"""The event API as a bare WSGI callable in front of the Flask app: routing alone would cost more than taking an event.
+
+It answers `/e/` and `/e/{key}` and hands every other path on.  An answer of 200 is given only after `accept` returned,
+so what `accept` promises (committed in the database) is what the sender is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+import orjson
+
+from orchestrator import ids, log
+from orchestrator.api.body import read_body, read_form
+from orchestrator.api.cors import cors_headers
+from orchestrator.clock import Clock
+from orchestrator.core.event import Event
+from orchestrator.errors import RequestError, UnauthorizedError
+from orchestrator.protocol.events import EventLimits, Parsed, form_event, parse_events, seeded_ids
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+_log = log.get(__name__)
+_PREFIX = "/e/"
+_METHODS = "POST, OPTIONS"
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+_FAILED = "The events could not be stored; send them again"
+
+
+class IngestApp:
+    """Takes events in: `authorize` raises for a key that may not send, `accept` stores events and returns their ids."""
+
+    def __init__(
+        self,
+        next_app: WSGIApplication,
+        accept: Callable[[Sequence[Event]], list[str]],
+        authorize: Callable[[str], None],
+        *,
+        clock: Clock,
+        limits: EventLimits,
+        server_kind: str,
+    ) -> None:
+        self._next_app = next_app
+        self._accept = accept
+        self._authorize = authorize
+        self._clock = clock
+        self._limits = limits
+        self._shared = [*cors_headers(), ("X-Inngest-Server-Kind", server_kind)]
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request for the event API; pass any other on untouched."""
+        path: str = environ.get("PATH_INFO", "")
+        if not path.startswith(_PREFIX) or "/" in path[len(_PREFIX) :]:
+            return self._next_app(environ, start_response)
+        method = environ["REQUEST_METHOD"]
+        if method == "OPTIONS":
+            start_response("204 No Content", list(self._shared))
+            return []
+        if method == "POST":
+            status, body = self._take(environ, path[len(_PREFIX) :])
+            allow = []
+        else:
+            status, body = _refusal(405, f"Events are sent by POST, not {method}", [])
+            allow = [("Allow", _METHODS)]
+        length = ("Content-Length", str(len(body)))
+        start_response(_status_line(status), [("Content-Type", "application/json"), length, *allow, *self._shared])
+        return [] if method == "HEAD" else [body]
+
+    def _take(self, environ: WSGIEnvironment, key: str) -> tuple[int, bytes]:
+        """The status and body of the answer to a request with events in it; never raises."""
+        accepted: list[str] = []
+        try:
+            self._check(key)
+            parsed = self._parsed(environ)
+            if parsed.events:
+                accepted = self._accept(parsed.events)
+            if parsed.error is None:
+                return 200, orjson.dumps({"ids": accepted, "status": 200})
+            return _refusal(parsed.error.status, parsed.error.message, accepted)
+        except RequestError as error:
+            return _refusal(error.status, error.message, accepted)
+        except Exception:
+            _log.exception("ingest failed")
+            return _refusal(500, _FAILED, accepted)
+
+    def _check(self, key: str) -> None:
+        if not key:
+            raise UnauthorizedError("Event key is required")
+        # WSGI hands the decoded bytes of a path over as if they were latin-1.
+        self._authorize(key if key.isascii() else key.encode("latin-1", "replace").decode("utf-8", "replace"))
+
+    def _parsed(self, environ: WSGIEnvironment) -> Parsed:
+        limits = self._limits
+        body = read_body(environ, limits.request_bytes)
+        content_type: str = environ.get("CONTENT_TYPE", "")
+        # Command line clients call any body a form; a real one never begins with a bracket.
+        if content_type.strip().lower().startswith(_FORMS) and not body.startswith((b"{", b"[")):
+            body = form_event(read_form(body, content_type, limits.event_bytes))
+        id_at = seeded_ids(environ.get("HTTP_X_INNGEST_EVENT_ID_SEED")) or _fresh_id
+        return parse_events(body, id_at=id_at, now=self._clock.now(), limits=limits)
+
+
+def _fresh_id(_position: int) -> str:
+    return ids.new_ulid()
+
+
+def _refusal(status: int, sentence: str, accepted: list[str]) -> tuple[int, bytes]:
+    return status, orjson.dumps({"ids": accepted, "status": status, "error": sentence})
+
+
+def _status_line(status: int) -> str:
+    return "200 OK" if status == 200 else f"{status} {HTTPStatus(status).phrase}"

@@ -1,0 +1,261 @@
+"""What comes in by query, checked; and the shapes of what goes out, for the OpenAPI document."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from marshmallow import Schema, ValidationError, fields, validate
+
+from orchestrator.ids import is_ulid
+
+MAX_EVENTS = 100
+MAX_NAME = 512
+_WHOLE = re.compile(r"-?[0-9]{1,9}")
+_RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\d*(Z|[+-]\d\d:\d\d)", re.ASCII)
+
+
+class Whole(fields.Integer):
+    """A whole number written in plain digits, between two bounds."""
+
+    def __init__(self, least: int, most: int, **kwargs: Any) -> None:
+        self._wish = f"must be a whole number from {least} to {most}"
+        super().__init__(validate=validate.Range(least, most, error=self._wish), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
+        if not isinstance(value, str) or not _WHOLE.fullmatch(value):
+            raise ValidationError(self._wish)
+        return int(value)
+
+
+class Moment(fields.AwareDateTime):
+    """A moment in RFC 3339 with its offset from UTC."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> datetime:
+        found = _RFC3339.fullmatch(value) if isinstance(value, str) else None
+        try:
+            if found is not None:
+                # Digits beyond the microsecond are more than we keep.
+                kept = found[0][:19] + (found[1] or "") + found[2]
+                return datetime.fromisoformat(kept).astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
+        raise ValidationError("must be a moment such as 2026-01-31T09:30:00Z (a + in the offset is written %2B)")
+
+
+def _is_ulid(value: str) -> None:
+    if not is_ulid(value):
+        raise ValidationError("must be the internal_id (a ULID) of an event")
+
+
+def _is_name(value: str) -> None:
+    if not 0 < len(value) <= MAX_NAME or "\0" in value:
+        raise ValidationError(f"must be a name of 1 to {MAX_NAME} characters")
+
+
+class EventsQuery(Schema):
+    """Which events are wanted."""
+
+    limit = Whole(1, MAX_EVENTS, load_default=20, metadata={"description": "At most so many"})
+    cursor = fields.String(
+        validate=_is_ulid,
+        metadata={"description": "Only events before this one: the internal_id of the last event of the page before"},
+    )
+    name = fields.String(
+        validate=_is_name,
+        metadata={"description": "Only events of this name", "minLength": 1, "maxLength": MAX_NAME},
+    )
+    received_after = Moment(metadata={"description": "Only events received then or later"})
+    received_before = Moment(metadata={"description": "Only events received before"})
+
+
+class UrlQuery(Schema):
+    """The app that is meant."""
+
+    url = fields.String(
+        required=True,
+        error_messages={"required": "is missing: it must be the URL of an app"},
+        metadata={"description": "The URL the app registered"},
+    )
+
+
+class SignalBody(Schema):
+    """A signal and what it carries."""
+
+    signal = fields.String(
+        required=True,
+        validate=validate.Length(1, 1024, error="must have 1 to 1024 characters"),
+        error_messages={"required": "is missing"},
+    )
+    data = fields.Raw(load_default=None, allow_none=True)
+
+
+class FunctionBody(Schema):
+    """What an operator may set of a function."""
+
+    wait_look_back = fields.Boolean(
+        required=True,
+        truthy={True},
+        falsy={False},
+        error_messages={"required": "is missing", "invalid": "must be true or false"},
+        metadata={"description": "Waits also take events that came between the run's start and the wait"},
+    )
+
+
+class SignalledShape(Schema):
+    """Whom a signal reached."""
+
+    run_id = fields.String(required=True)
+
+
+class ErrorShape(Schema):
+    """An error: a sentence for people and a code for programs."""
+
+    code = fields.String(required=True)
+    error = fields.String(required=True)
+    data = fields.Raw(required=True, allow_none=True)
+    status = fields.Integer(required=True)
+
+
+class MetadataShape(Schema):
+    """When the data were read."""
+
+    fetched_at = fields.AwareDateTime(required=True)
+    cached_until = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class EventShape(Schema):
+    """An event: `internal_id` is the server's id, `id` its sender's if there is one."""
+
+    internal_id = fields.String(required=True)
+    account_id = fields.UUID(required=True)
+    environment_id = fields.UUID(required=True)
+    source = fields.String(required=True)
+    source_id = fields.String(required=True, allow_none=True)
+    received_at = fields.AwareDateTime(required=True)
+    warning = fields.String(metadata={"description": "What went wrong while its functions were looked for"})
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    data = fields.Raw(required=True, allow_none=True)
+    user = fields.Raw(required=True, allow_none=True)
+    ts = fields.Integer(required=True, metadata={"description": "Unix milliseconds"})
+    v = fields.String()
+    meta = fields.Raw()
+
+
+class RunShape(Schema):
+    """A run; a failed one has its error as `output`."""
+
+    run_id = fields.String(required=True)
+    run_started_at = fields.AwareDateTime(
+        required=True, metadata={"description": "When its first call began; until then, when it was queued"}
+    )
+    queued_at = fields.AwareDateTime(required=True)
+    function_id = fields.UUID(required=True)
+    function = fields.String(required=True, allow_none=True, metadata={"description": "The function's slug"})
+    function_version = fields.Integer(required=True)
+    environment_id = fields.UUID(required=True)
+    event_id = fields.String(required=True)
+    event_name = fields.String(required=True)
+    status = fields.String(
+        required=True,
+        validate=validate.OneOf(["Scheduled", "Running", "Completed", "Failed", "Cancelled", "Skipped"]),
+    )
+    ended_at = fields.AwareDateTime(required=True, allow_none=True)
+    output = fields.Raw(required=True, allow_none=True)
+
+
+class StepShape(Schema):
+    """A step of a run."""
+
+    id = fields.String(required=True)
+    name = fields.String(required=True)
+    op = fields.String(required=True)
+    status = fields.String(
+        required=True,
+        validate=validate.OneOf(["Planned", "Sleeping", "Waiting", "Retrying", "Completed", "Failed"]),
+    )
+    attempts = fields.Integer(required=True)
+    started_at = fields.AwareDateTime(required=True, allow_none=True)
+    ended_at = fields.AwareDateTime(required=True, allow_none=True)
+    wake_at = fields.AwareDateTime(metadata={"description": "There while it sleeps"})
+    output = fields.Raw(required=True, allow_none=True)
+    error = fields.Raw(required=True, allow_none=True, metadata={"description": "Of its last attempt"})
+
+
+class HistoryShape(Schema):
+    """One line of a run's story."""
+
+    kind = fields.String(required=True)
+    step_id = fields.String(required=True, allow_none=True)
+    attempt = fields.Integer(required=True, allow_none=True)
+    at = fields.AwareDateTime(required=True)
+    data = fields.Raw(required=True, allow_none=True)
+
+
+class RunDetailShape(RunShape):
+    """A run with its steps and its story."""
+
+    waiting = fields.String(
+        required=True, allow_none=True, metadata={"description": "Why it does not go on right now, for people"}
+    )
+    steps = fields.List(fields.Nested(StepShape), required=True)
+    history = fields.List(fields.Nested(HistoryShape), required=True)
+
+
+class AppShape(Schema):
+    """An app; `error` says why it could not be synced the last time."""
+
+    id = fields.UUID(required=True)
+    name = fields.String(required=True, allow_none=True)
+    url = fields.String(required=True)
+    sdk_language = fields.String(required=True, allow_none=True)
+    sdk_version = fields.String(required=True, allow_none=True)
+    framework = fields.String(required=True, allow_none=True)
+    app_version = fields.String(required=True, allow_none=True)
+    function_count = fields.Integer(required=True)
+    synced_at = fields.AwareDateTime(required=True, allow_none=True)
+    error = fields.String(required=True, allow_none=True)
+    error_code = fields.String(required=True, allow_none=True)
+
+
+class FunctionShape(Schema):
+    """A function; `config` is what its app sent."""
+
+    internal_id = fields.UUID(required=True)
+    env_id = fields.UUID(required=True)
+    app_id = fields.UUID(required=True)
+    id = fields.String(required=True, metadata={"description": "Its slug"})
+    name = fields.String(required=True)
+    version = fields.Integer(required=True)
+    config = fields.Raw(required=True)
+    created_at = fields.AwareDateTime(required=True)
+    archived_at = fields.AwareDateTime(required=True, allow_none=True)
+    wait_look_back = fields.Boolean(required=True)
+
+
+class RegisteredShape(Schema):
+    """The answer to a registration."""
+
+    ok = fields.Boolean(required=True)
+    modified = fields.Boolean(required=True)
+    sync_id = fields.UUID(required=True)
+    app_id = fields.UUID(required=True)
+    status = fields.Integer(required=True)
+
+
+class HealthShape(Schema):
+    """A sign of life."""
+
+    status = fields.Integer(required=True)
+    message = fields.String(required=True)
+
+
+def enveloped(shape: type[Schema], *, many: bool = False) -> type[Schema]:
+    """Describe the envelope around one thing, or a list of them."""
+    name = shape.__name__.removesuffix("Shape") + ("s" if many else "")
+    data = fields.List(fields.Nested(shape), required=True) if many else fields.Nested(shape, required=True)
+    return Schema.from_dict(
+        {"data": data, "metadata": fields.Nested(MetadataShape, required=True)}, name=f"{name}Envelope"
+    )

@@ -1,0 +1,68 @@
+"""The web process: `gunicorn orchestrator.api.wsgi:app`, any number of them.
+
+`app` is made at the first request of each process, so that a server may fork before or after importing it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orchestrator import bootstrap, config, log
+from orchestrator.api.front import front
+from orchestrator.clock import SystemClock
+from orchestrator.engine.ingest import Ingest
+from orchestrator.errors import ConfigError
+from orchestrator.queue.announce import BrokerAnnouncer, Silence
+from orchestrator.store import schema
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class Web:
+    """The WSGI application of one process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: tuple[int, WSGIApplication] | None = None
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answer a request."""
+        made = self._made
+        if made is None or made[0] != os.getpid():
+            made = self.prepare()
+        return made[1](environ, start_response)
+
+    def prepare(self) -> tuple[int, WSGIApplication]:
+        """Make this process's application.  Raises `ConfigError` for what cannot be used."""
+        with self._lock:
+            if self._made is None or self._made[0] != os.getpid():
+                self._made = (os.getpid(), make_app(settings()))
+            return self._made
+
+
+def settings() -> config.Config:
+    """The configuration of this process: environment and file."""
+    return config.load(os.environ, {"mode": "start"}, config.find_file(os.environ, Path.cwd()))
+
+
+def make_app(configured: config.Config) -> WSGIApplication:
+    """The application for a configuration."""
+    if configured.database_url is None:
+        raise ConfigError("database_url is not set: give DATABASE_URL (or ORCHESTRATOR_DATABASE_URL) a database")
+    schema.check(configured.database_url)
+    announcer = BrokerAnnouncer(configured.broker_url) if configured.broker_url else Silence()
+    parts = bootstrap.parts(configured, configured.database_url, announcer, clock=SystemClock())
+    return front(configured, parts, Ingest(parts).accept)
+
+
+def configure_log() -> None:
+    """Write this process's records as JSON lines."""
+    log.configure(log.render_json, settings().log_level)
+
+
+app = Web()

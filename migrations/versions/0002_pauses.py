@@ -1,0 +1,46 @@
+"""Pauses; which run invoked a run; and whether a function's waits look back."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+from orchestrator.store.types import LongText, Moment, Ulid
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make the table, and add the columns."""
+    op.create_table(
+        "pauses",
+        sa.Column("id", Ulid(), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("run_id", Ulid(), nullable=False),
+        sa.Column("step_id", sa.String(length=64), nullable=True),
+        sa.Column("event_name", sa.String(length=255), nullable=True),
+        sa.Column("expression", LongText, nullable=True),
+        sa.Column("term_path", sa.String(length=255), nullable=False),
+        sa.Column("term_key", sa.String(length=160), nullable=False),
+        sa.Column("key", sa.String(length=128), nullable=True),
+        sa.Column("expires_at", Moment(), nullable=False),
+        sa.Column("created_at", Moment(), nullable=False),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_pauses")),
+        sa.UniqueConstraint("key", name=op.f("uq_pauses_key")),
+    )
+    op.create_index("ix_pauses_run_id", "pauses", ["run_id"], unique=False)
+    op.create_index("ix_pauses_event", "pauses", ["event_name", "term_path", "term_key", "id"], unique=False)
+    op.add_column("runs", sa.Column("correlation_id", sa.String(length=96), nullable=True))
+    op.add_column("functions", sa.Column("wait_look_back", sa.Boolean(), server_default=sa.false(), nullable=False))
+
+
+def downgrade() -> None:
+    """Drop them."""
+    op.drop_column("functions", "wait_look_back")
+    op.drop_column("runs", "correlation_id")
+    op.drop_index("ix_pauses_event", table_name="pauses")
+    op.drop_index("ix_pauses_run_id", table_name="pauses")
+    op.drop_table("pauses")

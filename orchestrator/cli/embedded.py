@@ -1,0 +1,213 @@
+"""The whole server in one process: API, worker, and the poller of apps; on an embedded database, or one by URL."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from types import FrameType
+from typing import Any
+
+from orchestrator import bootstrap, log
+from orchestrator.cli.exits import Exit
+from orchestrator.cli.explained import explained
+from orchestrator.cli.problem import Problem
+from orchestrator.clock import Clock, SystemClock
+from orchestrator.config import Config, require_secrets
+from orchestrator.engine.branch import Held
+from orchestrator.engine.ingest import Ingest
+from orchestrator.engine.poll import Poller
+from orchestrator.engine.register import add_url
+from orchestrator.errors import ConfigError
+from orchestrator.queue.local import LocalQueue
+from orchestrator.store import schema
+from orchestrator.store.embedded import StateDirectory
+from orchestrator.workers.inprocess import InProcessWorker
+from orchestrator.workers.pool import Pool
+
+_log = log.get(__name__)
+
+#: Threads that answer requests.
+HTTP_THREADS = 16
+#: Seconds that requests under way are given at the end.
+HTTP_GRACE = 1.0
+
+
+def run(config: Config) -> None:
+    """Run a server until interrupted or terminated."""
+    stopped = threading.Event()
+
+    def stop(_signal: int, _frame: FrameType | None) -> None:
+        stopped.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    server = EmbeddedServer(config)
+    server.start()
+    stopped.wait()
+    server.stop()
+
+
+class EmbeddedServer:
+    """Everything, started and stopped together; guarded by keys unless the mode is `dev`."""
+
+    def __init__(self, config: Config, clock: Clock | None = None) -> None:
+        """Put the parts together; nothing runs yet.
+
+        Raises `ConfigError` for what cannot be used, and `Problem` for a database that must be upgraded first.
+        """
+        require_secrets(config)
+        self.config = config
+        self._stopped = False
+        self._listener = _listen(config.host, config.port)
+        self.port: int = self._listener.getsockname()[1]
+        try:
+            self.state = StateDirectory(config.state_dir if _is_kept(config) else None)
+        except BaseException:
+            self._listener.close()
+            raise
+        try:
+            self._put_together(config, clock or SystemClock())
+        except BaseException:
+            self._listener.close()
+            self.state.close()
+            raise
+
+    def _put_together(self, config: Config, clock: Clock) -> None:
+        url = config.database_url or self.state.database_url
+        _prepare_schema(config, url)
+        queue = LocalQueue(clock)
+        synchronous = "FULL" if config.database_url else self.state.synchronous
+        self.parts = bootstrap.parts(config, url, queue, synchronous=synchronous, clock=clock)
+        self._ingest = Ingest(self.parts)
+        self._worker = InProcessWorker(
+            self.parts,
+            queue,
+            Pool[Held](config.queue_workers),
+            alone=config.database_url is None,
+            drain=timedelta() if config.mode == "dev" else config.grace,
+        )
+        self._poller = Poller(
+            self.parts,
+            interval=config.poll_interval,
+            poll=config.poll,
+            discover=config.discovery and config.mode == "dev",
+            own_port=self.port,
+        )
+        self._http = _http_server(self._wsgi(), self._listener, config.max_request_bytes)
+
+    @property
+    def url(self) -> str:
+        """Where it listens, as a person would type it."""
+        host = "localhost" if self.config.host in ("0.0.0.0", "127.0.0.1", "::", "") else self.config.host
+        return f"http://{host}:{self.port}"
+
+    def start(self) -> None:
+        """Begin: listen, work, poll."""
+        self._http_thread = threading.Thread(target=self._http.run, name="http", daemon=True)
+        self._http_thread.start()
+        self._worker.start()
+        for url in self.config.sdk_urls:
+            add_url(self.parts, url)
+        self._poller.start()
+        _log.info(
+            "server ready",
+            mode=self.config.mode,
+            url=self.url,
+            state=self._where(),
+            apps=list(self.config.sdk_urls),
+        )
+        if self.config.broker_url:
+            _log.warning("broker not used", reason="everything is in one process")
+
+    def _where(self) -> str:
+        if self.config.database_url:
+            return f"database ({self.parts.database.kind})"
+        return str(self.state.path) if self.state.kept else "temporary"
+
+    def stop(self) -> None:
+        """End: no more is taken, what does not end in time is handed back, a temporary state is deleted.
+
+        Safe to call twice.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        self._poller.stop()
+        self._worker.stop()
+        self._stop_http()
+        self._ingest.close()
+        self.parts.database.close()
+        self.state.close()
+
+    def _stop_http(self) -> None:
+        """Answer what is under way, then close every connection, in the one thread that may."""
+        server = self._http
+
+        def close() -> None:
+            for channel in list(server.active_channels.values()):
+                channel.handle_close()
+            server.del_channel()
+            self._listener.close()
+            # A thread that goes on writes to the trigger at its end, and the number of a closed file is soon another's.
+            if not server.task_dispatcher.threads:
+                server.trigger.close()
+
+        server.task_dispatcher.shutdown(timeout=HTTP_GRACE)
+        server.trigger.pull_trigger(close)
+        self._http_thread.join(HTTP_GRACE)
+
+    def _wsgi(self) -> Callable[..., Any]:
+        from orchestrator.api.front import front
+
+        return front(self.config, self.parts, self._ingest.accept)
+
+
+def _is_kept(config: Config) -> bool:
+    return config.database_url is None and (config.persist or config.mode != "dev")
+
+
+def _prepare_schema(config: Config, url: str) -> None:
+    """Upgrade a database of our own; one that production shares is upgraded once, by a deploy, and only checked."""
+    if config.database_url is None or config.mode == "dev":
+        schema.upgrade(url)
+        return
+    try:
+        with explained():
+            schema.check(url)
+    except ConfigError as error:
+        raise Problem(error.message, Exit.SCHEMA) from None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"port: {port} on {host} cannot be used ({error.strerror}); stop what listens there, "
+            "or choose another with --port (0 picks a free one)"
+        ) from None
+    listener.listen(1024)
+    return listener
+
+
+def _http_server(app: Callable[..., Any], listener: socket.socket, max_request_bytes: int) -> Any:
+    import waitress
+
+    return waitress.create_server(
+        app,
+        sockets=[listener],
+        threads=HTTP_THREADS,
+        connection_limit=1000,
+        # waitress keeps a body before anybody is asked about it; beyond this ours would not read it either.
+        max_request_body_size=2 * max_request_bytes + 1,
+        ident="orchestrator",
+        clear_untrusted_proxy_headers=True,
+        asyncore_use_poll=True,
+    )

@@ -1,0 +1,151 @@
+"""A running server as the commands see it: small JSON requests, and answers or a sentence that says what to do."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any, TypeVar
+from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+
+import click
+
+from orchestrator.cli.exits import Exit
+from orchestrator.cli.problem import Problem
+from orchestrator.cli.terminal import escape, shorten
+
+DEFAULT_URL = "http://localhost:8288"
+TIMEOUT_SECONDS = 15.0
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One server; `signing_key` authenticates us where it wants that."""
+
+    url: str
+    signing_key: str | None = None
+
+    def request(self, method: str, path: str, body: object = None) -> JsonObject:
+        """Send one request and return the JSON object answered; raises `Problem` for everything else."""
+        request = Request(self.url + path, method=method, headers=self._headers())
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        try:
+            with _opener(self.url).open(request, timeout=TIMEOUT_SECONDS) as response:
+                return self._parse(response.read(MAX_ANSWER_BYTES))
+        except HTTPError as error:
+            with error:
+                raise self._refused(error.code, error.headers.get("Location"), error.read(MAX_ANSWER_BYTES)) from None
+        except TimeoutError:
+            raise self._silent(f"did not answer within {TIMEOUT_SECONDS:g} seconds") from None
+        except (URLError, OSError, HTTPException) as error:
+            raise self._unreachable(error) from None
+
+    def _headers(self) -> dict[str, str]:
+        headers = {"Accept": "application/json", "User-Agent": "orchestrator-cli"}
+        if self.signing_key:
+            headers["Authorization"] = f"Bearer {_hashed(self.signing_key)}"
+        return headers
+
+    def _parse(self, raw: bytes) -> JsonObject:
+        if not raw.strip():
+            return {}
+        try:
+            answer = json.loads(raw)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise self._silent("answers, but not as an orchestrator does; is --server right?")
+        return answer
+
+    def _refused(self, status: int, location: str | None, raw: bytes) -> Problem:
+        if location:
+            return self._silent(f"sends us on to {escape(location)}; give that address as --server")
+        if status == 401:
+            return Problem(
+                "the server does not know us: set ORCHESTRATOR_SIGNING_KEY (for `send`: ORCHESTRATOR_EVENT_KEY) "
+                "to a key that it has",
+                Exit.REFUSED,
+            )
+        code = _CODES.get(status, Exit.REFUSED if status < 500 else Exit.FAILED)
+        return Problem(f"the server answered {status}: {_reason(raw)}", code)
+
+    def _unreachable(self, error: Exception) -> Problem:
+        reason = error.reason if isinstance(error, URLError) else error
+        if isinstance(reason, TimeoutError):
+            return self._silent(f"did not answer within {TIMEOUT_SECONDS:g} seconds")
+        why = "" if isinstance(reason, ConnectionRefusedError) else f" ({escape(reason)})"
+        return Problem(
+            f"nothing answers at {escape(self.url)}{why}: is `orchestrator dev` running? "
+            "Another address is given with --server or ORCHESTRATOR_URL.",
+            Exit.UNREACHABLE,
+        )
+
+    def _silent(self, what: str) -> Problem:
+        return Problem(f"{escape(self.url)} {what}", Exit.UNREACHABLE)
+
+
+_CODES = {404: Exit.NOT_FOUND}
+
+
+def server_option(command: Command) -> Command:
+    """Give a command --server and --json; it gets a `Server` as `server` and a bool as `as_json`."""
+
+    @click.option("--server", "url", envvar="ORCHESTRATOR_URL", default=DEFAULT_URL, metavar="URL", show_default=True)
+    @click.option("--json", "as_json", is_flag=True, help="Print the server's answer as JSON.")
+    @functools.wraps(command)
+    def wrapped(url: str, **options: Any) -> Any:
+        return command(server=server_at(url, os.environ), **options)
+
+    return wrapped  # type: ignore[return-value]  # click passes by keyword whatever `command` names.
+
+
+def server_at(url: str, env: Mapping[str, str]) -> Server:
+    """The server at a URL, with the signing key of the environment if there is one."""
+    if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", url):
+        raise Problem(f"--server must be a URL that starts with http:// or https://; {url!r} is not", Exit.USAGE)
+    key = env.get("ORCHESTRATOR_SIGNING_KEY") or env.get("INNGEST_SIGNING_KEY")
+    return Server(url.rstrip("/"), key or None)
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """Leaves a redirect an error: followed, it would carry the key to wherever it points."""
+
+    def redirect_request(self, *_args: object, **_keywords: object) -> None:
+        return None
+
+
+def _opener(url: str) -> OpenerDirector:
+    # A proxy set for the internet cannot reach this machine's own localhost.
+    is_local = urlsplit(url).hostname in ("localhost", "127.0.0.1", "::1")
+    return build_opener(_NoRedirects, *([ProxyHandler({})] if is_local else []))
+
+
+def _hashed(signing_key: str) -> str:
+    try:
+        return hashlib.sha256(bytes.fromhex(re.sub(r"^signkey-\w+-", "", signing_key.strip()))).hexdigest()
+    except ValueError:
+        raise Problem("the signing key in the environment is not hexadecimal", Exit.CONFIG) from None
+
+
+def _reason(raw: bytes) -> str:
+    text = raw.decode("utf-8", "replace").strip()
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict):
+        text = str(answer.get("error") or answer.get("message") or text)
+    return shorten(escape(text), 500) or "nothing more"

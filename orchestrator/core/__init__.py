@@ -1,0 +1,1 @@
+"""The rules of durable execution, pure: no clock, no randomness, no log, no I/O."""

@@ -1,0 +1,1 @@
+"""Ways to reach functions: a call in, a reply out."""

@@ -1,0 +1,127 @@
+"""A run in a worker's hands while it holds one of the run's jobs.
+
+Loaded once per lease and kept up to date from the worker's own decisions, so that going on costs no reading.  That is
+sound while nothing else of the run is open: then nobody else can change it but a cancellation, which deletes the job
+and so breaks the lease.  Where something else is open, or checkpoints were invited, `engine.settle` decides on rows
+locked and read anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from orchestrator.core.effect import SaveStep, Status
+from orchestrator.core.function import Function
+from orchestrator.core.run import Decision, Run, StepState
+from orchestrator.drivers.base import Call
+from orchestrator.engine.parts import Parts
+from orchestrator.store import runs, steps
+from orchestrator.store.jobs import Lease
+from orchestrator.store.runs import Loaded, NewRun
+
+
+@dataclass(slots=True)
+class Branch:
+    """The run, its function, and the memo that the next call needs."""
+
+    loaded: Loaded
+    function: Function
+    #: Whether the app's SDK sends checkpoints when it may.
+    checkpoints: bool
+    run: Run
+    known: dict[str, StepState]
+    memo: dict[str, str]
+    request_version: int
+    current: int
+    #: The memo texts together.
+    state_size: int = 0
+
+    @classmethod
+    def of_new(cls, parts: Parts, run: NewRun, slug: str, event: str) -> Branch | None:
+        """A run that this process has just written and need not read; None: its function is not known here."""
+        version = parts.versions.get(run.function_id, run.function_version)
+        if version is None:
+            return None
+        loaded = Loaded(run.stored(), slug, "", run.function_version, False, event)
+        fresh = Run(run.id, run.status, last_seq=0)
+        return cls(loaded, version.function, version.checkpoints, fresh, {}, {}, loaded.run.request_version, 0)
+
+    @classmethod
+    def load(cls, parts: Parts, run_id: str) -> Branch | None:
+        """Read a run with its steps; None: there is none."""
+        with parts.database.read() as conn:
+            loaded = runs.load(conn, run_id)
+            if loaded is None:
+                return None
+            memos = steps.memos(conn, run_id)
+        known = {memo.id: memo.state for memo in memos}
+        done = {memo.id: memo.memo for memo in memos if memo.memo is not None}
+        stored = loaded.run
+        last = max((memo.seq or 0 for memo in memos), default=0)
+        run = Run(run_id, stored.status, stored.pending, stored.open, len(known), last, known)
+        version = parts.versions.read(loaded)
+        size = sum(map(len, done.values()))
+        asked = stored.request_version
+        return cls(loaded, version.function, version.checkpoints, run, known, done, asked, len(done), size)
+
+    @property
+    def slug(self) -> str:
+        """The function's slug."""
+        return self.loaded.slug
+
+    def call(self, parts: Parts, lease: Lease) -> Call:
+        """The call that the lease asks for."""
+        return Call(
+            url=self.function.url,
+            function_slug=self.slug,
+            run_id=self.run.id,
+            target=lease.step_id,
+            attempt=lease.attempt,
+            max_attempts=self.function.max_attempts,
+            events=[self.loaded.event],
+            memo=self.memo,
+            current=self.current,
+            plan_only=self._plan_only(lease),
+            request_version=self.request_version,
+            job_id=str(lease.job_id),
+            generation=lease.generation,
+            timeout=parts.settings.call_timeout,
+            checkpoints_of=self.loaded.run.function_id if self.invites_checkpoints(lease) else None,
+        )
+
+    def invites_checkpoints(self, lease: Lease) -> bool:
+        """Whether steps may be memoised, without the lease's holder knowing, while the call runs."""
+        return self.checkpoints and not self._plan_only(lease)
+
+    def _plan_only(self, lease: Lease) -> bool:
+        return lease.step_id is not None or self.run.open > 0
+
+    def follow(self, decision: Decision) -> None:
+        """Take over what the worker itself decided."""
+        self.known.update(decision.steps)
+        last = self.run.last_seq or 0
+        for effect in decision.effects:
+            if isinstance(effect, SaveStep) and effect.memo is not None:
+                self.memo[effect.id] = effect.memo
+                self.state_size += len(effect.memo)
+                last += 1
+        self.run = replace(decision.run, steps=self.known, last_seq=last)
+        self.current = len(self.memo)
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else of the run is open, so that what is known here is the truth."""
+        return self.run.open == 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the run had ended already."""
+        return self.run.status not in (Status.QUEUED, Status.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A leased job, with what is already known of its run."""
+
+    lease: Lease
+    branch: Branch | None = None

@@ -1,0 +1,46 @@
+"""Take a checkpoint: memoise steps of a call that still runs, under the lease that the call was made under.
+
+The holder of that lease learns nothing of it.  So who invited checkpoints settles the call's answer on rows locked and
+read anew (see `engine.settle`), and reads the run again before its next call.
+"""
+
+from __future__ import annotations
+
+from orchestrator.core.message import Checkpointed
+from orchestrator.core.run import advance
+from orchestrator.engine.parts import Parts
+from orchestrator.engine.settle import ending_of, tell
+from orchestrator.errors import ConflictError, RequestError
+from orchestrator.protocol.checkpoint import Checkpoint
+from orchestrator.store import checkpoints, runs
+from orchestrator.store.apply import apply
+
+
+def checkpoint(parts: Parts, run_id: str, taken: Checkpoint) -> None:
+    """Memoise the steps, each once however often it is reported, and count attempts anew.
+
+    Raises `RequestError` when there is no such run, and `ConflictError` when the call is not the present one: the run
+    has ended, or the call was given up.  The SDK then stops the function.
+    """
+    by = parts.holder()
+    policy = parts.settings.policy(max_attempts=1)
+    with parts.database.write() as conn:
+        before = runs.lock(conn, run_id, [step.id for step in taken.steps])
+        loaded = runs.load(conn, run_id)
+        if before is None or loaded is None:
+            raise RequestError(f"there is no run {run_id}")
+        lease = checkpoints.leased(conn, taken.dispatch.job_id, taken.dispatch.generation)
+        if lease is None or lease.run_id != run_id or lease.step_id is not None:
+            raise _stale(run_id)
+        decision = advance(before, Checkpointed(None, lease.attempt, taken.steps), policy, by.now, parts.chance())
+        applied = apply(conn, lease, before, decision, ending_of(loaded, decision, by.now), by)
+        if not applied.accepted:
+            raise _stale(run_id)
+    parts.announcer.announce(applied.hints)
+    tell(loaded, decision, by, policy.max_attempts)
+    if decision.run.status.final:
+        raise _stale(run_id)
+
+
+def _stale(run_id: str) -> ConflictError:
+    return ConflictError(f"this is not the present call of run {run_id}: the run has ended, or the call was given up")

@@ -1,0 +1,140 @@
+"""Match events: decide which functions they start.
+
+Match jobs take no lease, because no user code runs here: read, decide, then one transaction (see `engine.start`) that
+begins by deleting the job.  Whoever comes second finds it gone and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import orjson
+
+from orchestrator import log
+from orchestrator.core.effect import Status
+from orchestrator.core.event import FUNCTION_INVOKED, patterns
+from orchestrator.engine.branch import Held
+from orchestrator.engine.hit import hits_of, invocation_in
+from orchestrator.engine.parts import Parts
+from orchestrator.engine.start import Outcome, Start, cancels_of, start
+from orchestrator.engine.versions import Versions
+from orchestrator.errors import ExpressionError
+from orchestrator.expressions.cel import compile_expression
+from orchestrator.ids import new_ulid
+from orchestrator.store import events, functions, jobs, losses
+from orchestrator.store.database import Connection
+from orchestrator.store.events import StoredEvent
+from orchestrator.store.functions import Listener
+from orchestrator.store.runs import NewRun
+
+_log = log.get(__name__)
+
+#: When a match job that we failed at is tried again.
+_AGAIN = timedelta(seconds=2)
+
+
+def match(parts: Parts, job_ids: Sequence[int], room: int) -> list[Held]:
+    """Do the match jobs; returns first calls, at most `room`, that are leased and that the caller must go on with.
+
+    A failure of ours is logged and counted; when several jobs fail together, each is tried alone.
+    """
+    try:
+        return _match(parts, job_ids, room)
+    except Exception as error:
+        if len(job_ids) > 1:
+            return [held for job_id in job_ids for held in match(parts, [job_id], 0)]
+        _log.exception("matching crashed", job_id=job_ids[0])
+        now = parts.clock.now()
+        with parts.database.write() as conn:
+            why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:500]
+            losses.crash_match(conn, job_ids[0], now + _AGAIN, why, parts.settings.max_crashes)
+        return []
+
+
+def _match(parts: Parts, job_ids: Sequence[int], room: int) -> list[Held]:
+    now = parts.clock.now()
+    hot = parts.database.hot
+    # Only what was read may be ended: a job that is not there for us may be there for somebody else.
+    work = hot.matching(job_ids) if hot is not None else {}
+    with parts.database.read() as conn:
+        if hot is None:
+            work = _read(conn, job_ids)
+        if not work:
+            return []
+        found = functions.listeners(conn, sorted({event.name for batch in work.values() for event in batch}))
+        decided = {
+            job_id: [_decide(parts.versions, conn, event, found, now) for event in batch]
+            for job_id, batch in work.items()
+        }
+    return start(parts, decided, room, now)
+
+
+def _read(conn: Connection, job_ids: Sequence[int]) -> dict[int, list[StoredEvent]]:
+    rows = [(job_id, jobs.ready_for_matching(conn, job_id)) for job_id in sorted(job_ids)]
+    return {job_id: events.load(conn, events.ids_in(row.payload)) for job_id, row in rows if row is not None}
+
+
+def _decide(
+    versions: Versions, conn: Connection, event: StoredEvent, found: Sequence[Listener], now: datetime
+) -> Outcome:
+    """The functions whose first agreeing trigger the event satisfies, each once; and the pauses that it hits."""
+    outcome = Outcome(event)
+    if event.awaited:
+        outcome.hits, warnings = hits_of(conn, event)
+        outcome.warnings += warnings
+    if event.name == FUNCTION_INVOKED:
+        _invoke(versions, conn, outcome, now)
+    names = set(patterns(event.name))
+    started = {start.run.function_id for start in outcome.starts}
+    for listener in found:
+        if listener.event in names and listener.function_id not in started and _agrees(listener, outcome):
+            started.add(listener.function_id)
+            outcome.starts.append(_start(versions, conn, event, listener, now))
+    return outcome
+
+
+def _invoke(versions: Versions, conn: Connection, outcome: Outcome, now: datetime) -> None:
+    """Start exactly the function that the event names; where there is none, the invoking step is told at once."""
+    invocation = invocation_in(outcome.event)
+    if invocation is None:
+        return
+    found = functions.function(conn, invocation.function)
+    if found is None or found.archived_at is not None:
+        outcome.refused = invocation
+        return
+    listener = Listener(outcome.event.name, None, found.id, found.slug, found.version)
+    outcome.starts.append(_start(versions, conn, outcome.event, listener, now, invocation.correlation_id))
+
+
+def _agrees(listener: Listener, outcome: Outcome) -> bool:
+    if not listener.expression:
+        return True
+    try:
+        return compile_expression(listener.expression).truth(orjson.loads(outcome.event.payload))
+    except ExpressionError as error:
+        outcome.warnings.append(f'trigger of "{listener.slug}": {error.message}')
+        return False
+
+
+def _start(
+    versions: Versions,
+    conn: Connection,
+    event: StoredEvent,
+    listener: Listener,
+    now: datetime,
+    correlation_id: str | None = None,
+) -> Start:
+    happens_at = datetime.fromtimestamp(event.ts / 1000, now.tzinfo)
+    run = NewRun(
+        new_ulid(),
+        listener.function_id,
+        listener.version,
+        event.id,
+        event.name,
+        Status.QUEUED,
+        queued_at=now,
+        correlation_id=correlation_id,
+    )
+    cancels = cancels_of(versions, conn, run, event.payload, now)
+    return Start(run, max(happens_at, now), listener.slug, event.external_id, cancels)

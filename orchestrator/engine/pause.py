@@ -1,0 +1,130 @@
+"""Open pauses: what a function waits for, and what cancels its runs, as rows that events find by an index."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from orchestrator.core.effect import OpenPause
+from orchestrator.core.event import Invocation, invoked_event
+from orchestrator.core.function import Cancel
+from orchestrator.core.message import Asked, InvokeAsked, Message, SignalAsked, Threw, WaitAsked
+from orchestrator.core.run import Decision, Run
+from orchestrator.errors import ExpressionError
+from orchestrator.expressions.cel import compile_expression
+from orchestrator.expressions.index import equality_terms
+from orchestrator.ids import new_ulid
+from orchestrator.protocol import run_errors
+from orchestrator.store import functions, pauses
+from orchestrator.store.apply import Opened
+from orchestrator.store.database import Connection
+from orchestrator.store.functions import StoredFunction
+from orchestrator.store.pauses import Pause
+from orchestrator.store.runs import Loaded
+
+#: How long a cancelling event is listened for where the function says nothing.
+_LONGEST = timedelta(days=365)
+_CONFLICT = "Signal conflict; signal wait already exists for another run"
+_TOO_LATE = "Timed out waiting for invoked function to complete"
+
+
+def opened_by(conn: Connection, loaded: Loaded, decision: Decision, now: datetime) -> list[Opened]:
+    """The pauses that a decision opens, with the events of those that invoke a function."""
+    asked = [effect.asked for effect in decision.effects if isinstance(effect, OpenPause)]
+    if not asked or decision.run.status.final:
+        return []
+    function = functions.function(conn, loaded.run.function_id)
+    # In one order by everybody: two runs that take signals from each other must not wait for each other.
+    asked.sort(key=lambda ask: ask.signal if isinstance(ask, SignalAsked) else "")
+    return [_opened(loaded, function, ask, now) for ask in asked]
+
+
+def may_wait(conn: Connection, run: Run, message: Message) -> Message:
+    """The message; or the failure that it is, because it asks for a signal that somebody else waits for."""
+    if not isinstance(message, Asked) or run.status.final:
+        return message
+    for op in message.ops:
+        if isinstance(op, SignalAsked) and not op.replace:
+            waiter = pauses.waiting_for(conn, op.signal)
+            if waiter is not None and (waiter.run_id, waiter.step_id) != (run.id, op.id):
+                error = run_errors.error_text("SignalConflict", _CONFLICT)
+                return Threw(None, message.attempt, error, retryable=False)
+    return message
+
+
+def cancel_pauses(run_id: str, cancels: Sequence[Cancel], event: str, now: datetime) -> list[Pause]:
+    """The pauses through which events cancel a new run; `event` is the text of the one that starts it."""
+    if not cancels:
+        return []
+    first = orjson.loads(event)
+    made = []
+    for cancel in cancels:
+        path, key = _term(cancel.expression, first)
+        until = now + (cancel.timeout or _LONGEST)
+        made.append(Pause(new_ulid(), pauses.CANCEL, run_id, until, None, cancel.event, cancel.expression, path, key))
+    return made
+
+
+def missing_function(slug: str) -> str:
+    """The error (JSON object) of an invoke of a function that does not exist."""
+    return invoke_error("Error", f"could not find function with ID: {slug}")
+
+
+def invoke_error(name: str, message: str, stack: str | None = None) -> str:
+    """The error (JSON object) of an invoke, with the members the SDKs know."""
+    error = {"error": f"{name}: {message}", "message": message, "name": name}
+    return orjson.dumps(error if stack is None else error | {"stack": stack}).decode()
+
+
+def _opened(
+    loaded: Loaded, function: StoredFunction | None, ask: WaitAsked | InvokeAsked | SignalAsked, now: datetime
+) -> Opened:
+    run_id, step_id = loaded.run.id, ask.id
+    match ask:
+        case WaitAsked():
+            path, key = _term(ask.expression, orjson.loads(loaded.event) if ask.expression else {})
+            about = (step_id, ask.event, ask.expression, path, key)
+            pause = Pause(new_ulid(), pauses.EVENT, run_id, ask.until, *about)
+            return Opened(pause, looks_back=function is not None and function.wait_look_back)
+        case SignalAsked():
+            pause = Pause(new_ulid(), pauses.SIGNAL, run_id, ask.until, step_id, signal=ask.signal)
+            return Opened(pause, replaces=ask.replace)
+        case InvokeAsked():
+            pause = Pause(new_ulid(), pauses.INVOKE, run_id, ask.until, step_id)
+            late = invoke_error("InngestInvokeTimeoutError", _TOO_LATE)
+            event = invoked_event(_invocation(loaded, function, ask), now, new_ulid())
+            return Opened(pause, late, event)
+
+
+def _invocation(loaded: Loaded, function: StoredFunction | None, ask: InvokeAsked) -> Invocation:
+    return Invocation(
+        run_id=loaded.run.id,
+        step_id=ask.id,
+        step_name=ask.name,
+        function=ask.function,
+        data=ask.data,
+        expires_at=ask.until,
+        source_app_id=function.app_id if function is not None else "",
+        source_function_id=loaded.run.function_id,
+        source_version=loaded.run.function_version,
+        user=ask.user,
+        v=ask.v,
+    )
+
+
+def _term(expression: str | None, event: Mapping[str, Any]) -> tuple[str, str]:
+    """The first thing the expression demands that can be looked up; empty: every event has to be tried."""
+    if not expression:
+        return "", ""
+    try:
+        terms = equality_terms(compile_expression(expression), event)
+    except ExpressionError:
+        return "", ""
+    for term in terms:
+        path = orjson.dumps(term.path).decode()
+        if len(path) <= pauses.MAX_PATH:
+            return path, term.value
+    return "", ""

@@ -1,0 +1,150 @@
+"""Register apps: what an app declares becomes the server's functions."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from orchestrator import log
+from orchestrator.core.function import Timeouts
+from orchestrator.drivers.reach import blocked
+from orchestrator.engine.cron import replan
+from orchestrator.engine.parts import Parts
+from orchestrator.errors import RequestError, TransportError
+from orchestrator.ids import named_uuid, new_uuid
+from orchestrator.protocol.sync import Registration
+from orchestrator.store import crons, functions
+from orchestrator.store.database import Connection
+from orchestrator.store.functions import App, Declared
+from orchestrator.store.jobs import Hint
+
+_log = log.get(__name__)
+
+#: Options of a function that are read and kept, and not acted upon yet.
+_NOT_APPLIED = (
+    "concurrency",
+    "throttle",
+    "rate_limit",
+    "debounce",
+    "batch",
+    "priority",
+    "singleton",
+    "timeouts",
+    "idempotency",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """What a registration came to."""
+
+    app_id: str
+    sync_id: str
+    modified: bool
+
+
+def register(parts: Parts, registration: Registration, *, asked_at: str | None = None) -> Synced:
+    """Make the app's functions those it declares; the same declaration again changes nothing.
+
+    `asked_at` is the URL it was found at, which the app may replace by another.  Raises `RequestError` when an address
+    may not be called, or a function's slug belongs to another app.
+    """
+    _check_addresses(parts, registration)
+    now = parts.clock.now()
+    app_id = named_uuid("app", registration.app_name)
+    hints = list[Hint]()
+    with parts.database.write() as conn:
+        known = functions.app_by_name(conn, registration.app_name)
+        modified = known is None or known.checksum != registration.checksum
+        for url in {registration.url, asked_at or registration.url}:
+            functions.forget_unnamed(conn, url)
+        if modified:
+            _check_slugs(conn, app_id, registration)
+            functions.save_app(conn, app_id, _values(registration), now)
+            before = crons.lines_of(conn, app_id)
+            functions.save_functions(conn, app_id, _declared(registration), now)
+            hints = replan(conn, before, registration.functions, now)
+        functions.save_app(conn, app_id, {"synced_at": now, "error": None, "error_code": None}, now)
+    parts.announcer.announce(hints)
+    if modified:
+        _log.info(
+            "app synced",
+            app=registration.app_name,
+            functions=len(registration.functions),
+            url=registration.url,
+            modified=True,
+        )
+        _warn(registration)
+    return Synced(app_id, new_uuid(), modified)
+
+
+def _warn(registration: Registration) -> None:
+    """Say which options of a function are kept but do nothing yet."""
+    for function in registration.functions:
+        options = [name for name in _NOT_APPLIED if getattr(function, name) not in (None, (), Timeouts())]
+        if options:
+            _log.warning("options not applied yet", function=function.slug, options=options)
+
+
+def remove(parts: Parts, url: str) -> bool:
+    """Take the app at this URL out of service; False: there is none."""
+    with parts.database.write() as conn:
+        found = [app for app in functions.all_apps(conn) if app.url == url]
+        for app in found:
+            before = crons.lines_of(conn, app.id)
+            functions.archive_app(conn, app.id, parts.clock.now())
+            replan(conn, before, [], parts.clock.now())
+    return bool(found)
+
+
+def add_url(parts: Parts, url: str) -> None:
+    """Remember an app by its URL, until it is synced and tells its name."""
+    with parts.database.write() as conn:
+        if all(app.url != url for app in functions.all_apps(conn)):
+            functions.save_app(conn, named_uuid("url", url), {"url": url, "name": None}, parts.clock.now())
+
+
+def note_failure(parts: Parts, app: App, error: TransportError) -> None:
+    """Keep why an app could not be synced; told once for each new reason."""
+    if app.error == error.message:
+        return
+    with parts.database.write() as conn:
+        values = {"error": error.message, "error_code": error.code}
+        functions.save_app(conn, app.id, values, parts.clock.now())
+    _log.warning("app not synced", url=app.url, error=error.message, code=error.code)
+
+
+def _check_addresses(parts: Parts, registration: Registration) -> None:
+    urls = [registration.url, *(function.url for function in registration.functions)]
+    reason = blocked(urls, parts.settings.addresses)
+    if reason is not None:
+        raise RequestError(f"the app {registration.app_name}: {reason}")
+
+
+def _check_slugs(conn: Connection, app_id: str, registration: Registration) -> None:
+    for function in registration.functions:
+        taken = functions.function(conn, function.slug)
+        if taken is not None and taken.app_id != app_id:
+            raise RequestError(
+                f'function "{taken.slug}": this id belongs to another app already; rename one of the two'
+            )
+
+
+def _declared(registration: Registration) -> list[Declared]:
+    return [
+        Declared(function, config, hashlib.sha256(config.encode()).hexdigest())
+        for function, config in zip(registration.functions, registration.configs, strict=True)
+    ]
+
+
+def _values(registration: Registration) -> dict[str, object]:
+    return {
+        "name": registration.app_name,
+        "url": registration.url,
+        "sdk_language": registration.sdk_language,
+        "sdk_version": registration.sdk_version,
+        "framework": registration.framework,
+        "version": registration.app_version,
+        "checksum": registration.checksum,
+        "archived_at": None,
+    }

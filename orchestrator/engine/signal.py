@@ -1,0 +1,27 @@
+"""Signal: give the one run that waits for a signal its data."""
+
+from __future__ import annotations
+
+import json
+
+from orchestrator import log
+from orchestrator.engine.parts import Parts
+from orchestrator.errors import NotFoundError
+from orchestrator.store import pauses
+from orchestrator.store.apply import add_resume
+
+_log = log.get(__name__)
+
+
+def signal(parts: Parts, name: str, data: str) -> str:
+    """Resume the run that waits for a signal with `data` (JSON text); returns its id.  Raises `NotFoundError`."""
+    memo = f'{{"data":{{"signal":{json.dumps(name, ensure_ascii=False)},"data":{data}}}}}'
+    now = parts.clock.now()
+    with parts.database.write() as conn:
+        waiter = pauses.take_signal(conn, name)
+        if waiter is None:
+            raise NotFoundError("No signal found")
+        hint = add_resume(conn, waiter.id, waiter.run_id, waiter.step_id, {"memo": memo}, now)
+    parts.announcer.announce([hint])
+    _log.info("signal received", signal=name, run_id=waiter.run_id)
+    return waiter.run_id

@@ -1,0 +1,171 @@
+"""Start runs: what matching decided becomes runs with their first calls, in the transaction that ends the match jobs.
+
+A first call is born leased to this worker where it has room for it, and announced otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from orchestrator import log
+from orchestrator.core.effect import Status
+from orchestrator.engine.branch import Branch, Held
+from orchestrator.engine.hit import Hit, InvocationKey, write_hits
+from orchestrator.engine.parts import Parts
+from orchestrator.engine.pause import cancel_pauses, missing_function
+from orchestrator.engine.versions import Versions
+from orchestrator.store import events, jobs, keys, pauses, runs
+from orchestrator.store.apply import Holder, answer_invoker, call_key
+from orchestrator.store.database import Connection
+from orchestrator.store.events import StoredEvent
+from orchestrator.store.jobs import Hint, Lease
+from orchestrator.store.pauses import Pause
+from orchestrator.store.postgresql import FirstCall, HotPath
+from orchestrator.store.runs import NewRun
+
+_log = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A run to be started, `at` perhaps in the future."""
+
+    run: NewRun
+    at: datetime
+    slug: str
+    external_id: str | None
+    #: What will cancel it.
+    cancels: Sequence[Pause] = ()
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but the run and its first call has to be written."""
+        return self.external_id is None and not self.cancels and self.run.correlation_id is None
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What matching one event came to."""
+
+    event: StoredEvent
+    starts: list[Start] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    hits: list[Hit] = field(default_factory=list)
+    #: The event invokes a function that does not exist.
+    refused: InvocationKey | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether nothing but runs has to be written."""
+        rest = self.warnings or self.hits or self.refused
+        return not rest and all(start.plain for start in self.starts)
+
+
+def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now: datetime) -> list[Held]:
+    """Write what the match jobs came to; returns the calls that this worker holds now."""
+    outcomes = [outcome for batch in decided.values() for outcome in batch]
+    at_once = chosen(outcomes, room, now)
+    by = parts.holder()
+    hot = parts.database.hot
+    if hot is not None and all(outcome.plain for outcome in outcomes):
+        leases, hints = _start_hot(hot, decided, at_once, by)
+    else:
+        with parts.database.write() as conn:
+            outcomes = [it for job_id, batch in decided.items() if jobs.take_match(conn, job_id) for it in batch]
+            leases, hints = write(conn, outcomes, at_once, by)
+    parts.announcer.announce(hints)
+    for outcome in outcomes:
+        _tell(outcome)
+    return held(parts, outcomes, leases, now)
+
+
+def cancels_of(versions: Versions, conn: Connection, run: NewRun, event: str, now: datetime) -> list[Pause]:
+    """The pauses through which events cancel a new run; `event` is the text of the one that starts it."""
+    function = versions.function(conn, run.function_id, run.function_version)
+    return cancel_pauses(run.id, function.cancels, event, now) if function is not None else []
+
+
+def chosen(outcomes: Sequence[Outcome], room: int, now: datetime) -> set[str]:
+    """Choose the runs whose first call is to begin here and now, `room` at most."""
+    due = [start.run.id for outcome in outcomes for start in outcome.starts if start.at <= now]
+    return set(due[:room])
+
+
+def _running(run: NewRun, at_once: set[str], now: datetime) -> NewRun:
+    return replace(run, status=Status.RUNNING, started_at=now) if run.id in at_once else run
+
+
+def _start_hot(
+    hot: HotPath, decided: Mapping[int, Sequence[Outcome]], at_once: set[str], by: Holder
+) -> tuple[list[Lease], list[Hint]]:
+    calls = [
+        FirstCall(job_id, _running(start.run, at_once, by.now), start.at, start.run.id in at_once)
+        for job_id, batch in decided.items()
+        for outcome in batch
+        for start in outcome.starts
+    ]
+    return hot.start(list(decided), calls, by.owner, by.now, by.until)
+
+
+def write(
+    conn: Connection, outcomes: Sequence[Outcome], at_once: set[str], by: Holder
+) -> tuple[list[Lease], list[Hint]]:
+    """Write the runs with their first calls, and leave those out of `outcomes` that are repeats."""
+    _leave_out_repeats(conn, outcomes, by.now)
+    for outcome in outcomes:
+        if outcome.warnings:
+            events.warn(conn, outcome.event.id, "\n".join(outcome.warnings))
+    starts = [start for outcome in outcomes for start in outcome.starts]
+    if starts:
+        runs.add(conn, [_running(start.run, at_once, by.now) for start in starts])
+    leases, hints = list[Lease](), write_hits(conn, [hit for outcome in outcomes for hit in outcome.hits], by.now)
+    for outcome in outcomes:
+        if outcome.refused is not None:
+            answer = {"error": missing_function(outcome.refused.function)}
+            hints += answer_invoker(conn, outcome.refused.correlation_id, answer, by.now)
+    pauses.add(conn, [pause for start in starts for pause in start.cancels], by.now)
+    for start in starts:
+        key = call_key(start.run.id)
+        if start.run.id in at_once:
+            leases.append(jobs.add_leased(conn, jobs.CALL, key, start.run.id, by.owner, by.now, by.until))
+        else:
+            hints.append(jobs.add(conn, jobs.CALL, key, start.at, run_id=start.run.id))
+    return leases, hints
+
+
+def _leave_out_repeats(conn: Connection, outcomes: Sequence[Outcome], now: datetime) -> None:
+    """A sender's id starts a function once within the window, also by way of two event names.
+
+    Keys are claimed in one order by everybody, so that two who want the same ones do not wait for each other.
+    """
+    claims = sorted(
+        (("start", start.run.function_id, start.external_id), start.run.id)
+        for outcome in outcomes
+        for start in outcome.starts
+        if start.external_id is not None
+    )
+    repeats = {run_id for scope, run_id in claims if keys.claim(conn, scope, run_id, now, now + keys.WINDOW) != run_id}
+    for outcome in outcomes:
+        outcome.starts = [start for start in outcome.starts if start.run.id not in repeats]
+
+
+def held(parts: Parts, outcomes: Sequence[Outcome], leases: Sequence[Lease], now: datetime) -> list[Held]:
+    """Hand over the leases, with what is known of their runs already: they were written a moment ago."""
+    made = {start.run.id: (start, outcome.event) for outcome in outcomes for start in outcome.starts}
+    calls = []
+    for lease in leases:
+        start, event = made[lease.run_id or ""]
+        run = _running(start.run, {start.run.id}, now)
+        calls.append(Held(lease, Branch.of_new(parts, run, start.slug, event.payload)))
+    return calls
+
+
+def _tell(outcome: Outcome) -> None:
+    event = outcome.event
+    _log.info("event matched", event=event.name, event_id=event.id, functions=[it.slug for it in outcome.starts])
+    for start in outcome.starts:
+        _log.info("run started", run_id=start.run.id, function=start.slug, at=start.at)
+    for warning in outcome.warnings:
+        _log.warning("expression failed", event_id=event.id, warning=warning)

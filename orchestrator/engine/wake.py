@@ -1,0 +1,25 @@
+"""Wake a run: its sleep is over, and unless other branches are waited for it goes on at once."""
+
+from __future__ import annotations
+
+from orchestrator.core.message import Woke
+from orchestrator.engine.branch import Branch
+from orchestrator.engine.call import call
+from orchestrator.engine.parts import Parts
+from orchestrator.engine.settle import settle
+from orchestrator.store import jobs, runs
+from orchestrator.store.jobs import Lease
+
+
+def wake(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
+    """End the sleep a leased wake job stands for."""
+    with parts.holdings.holding(lease):
+        with parts.database.read() as conn:
+            loaded = runs.load(conn, lease.run_id) if lease.run_id is not None else None
+        if loaded is None or lease.step_id is None:
+            with parts.database.write() as conn:
+                jobs.end(conn, lease)
+            return
+        applied, _ = settle(parts, lease, loaded, Woke(lease.step_id), max_attempts=1)
+    if applied.lease is not None:
+        call(parts, applied.lease)

@@ -1,0 +1,1 @@
+"""The generated protobuf module for parsed expressions; `syntax.proto` beside it is the source."""

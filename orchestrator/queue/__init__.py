@@ -1,0 +1,1 @@
+"""Policy over the store's jobs: leasing, announcing, sweeping."""

@@ -1,0 +1,169 @@
+"""Announcing: telling whoever works that jobs are, or will soon be, ready.
+
+An announcement is a hint.  Losing, doubling, delaying or reordering it can slow a run, never corrupt it: whoever gets a
+hint still has to lease the job, and the sweep announces again what was never picked up.
+
+Over a broker a hint is `[job id, kind, due time in Unix microseconds]`, and many of them make one Celery task message,
+written here without Celery's own publisher, which costs two to four times as much.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import kombu
+
+from orchestrator import log
+from orchestrator.queue import broker
+from orchestrator.store.crons import UNLEASED
+from orchestrator.store.jobs import Hint
+
+_log = log.get(__name__)
+
+#: Hints in one message.
+BATCH = 100
+#: Hints waiting for the broker; more are dropped, oldest first, and found by the sweep.
+MOST_WAITING = 10_000
+#: Seconds between two looks at a broker that is away.
+_PAUSE = 0.5
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Announcer(Protocol):
+    """Takes hints after the commit that made their jobs."""
+
+    def announce(self, hints: Sequence[Hint]) -> None:
+        """Pass the hints on; never raises and never waits long."""
+        ...
+
+
+class Silence:
+    """Announces nothing: without a broker the workers' sweeps find the jobs."""
+
+    def announce(self, hints: Sequence[Hint]) -> None:
+        """Let the sweep find them."""
+
+
+class BrokerAnnouncer:
+    """Sends hints to the broker from a thread of its own, so that no request waits for it.
+
+    What comes while a message is sent goes into the next one.  While the broker is away hints are dropped.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._thread: threading.Thread | None = None
+        self._start_afresh()
+        os.register_at_fork(after_in_child=self._start_afresh)
+
+    def announce(self, hints: Sequence[Hint]) -> None:
+        """Queue the hints for sending."""
+        if not hints:
+            return
+        with self._wanted:
+            self._waiting.extend(hints)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="announcer", daemon=True)
+                self._thread.start()
+            self._wanted.notify()
+
+    def _start_afresh(self) -> None:
+        self._wanted = threading.Condition()
+        self._waiting = deque[Hint](maxlen=MOST_WAITING)
+        self._thread = None
+
+    def _run(self) -> None:
+        away = False
+        while True:
+            try:
+                with _connection(self._url) as connection:
+                    sender = _Sender(connection)
+                    if away:
+                        _log.info("broker is back")
+                    away = False
+                    while True:
+                        sender.send(self._next())
+            except Exception as error:  # whatever a transport raises when its broker goes away
+                if not away:
+                    _log.warning("broker is away", error=f"{type(error).__name__}: {error}")
+                away = True
+                time.sleep(_PAUSE)
+
+    def _next(self) -> list[Hint]:
+        with self._wanted:
+            while not self._waiting:
+                self._wanted.wait()
+            return [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+
+
+class _Sender:
+    """One connection's channel, with the queues declared."""
+
+    def __init__(self, connection: kombu.Connection) -> None:
+        channel = connection.channel()
+        for name in (broker.RUNNER_QUEUE, broker.EXECUTOR_QUEUE):
+            broker.queue(name)(channel).declare()
+        self._producer = kombu.Producer(channel)
+
+    def send(self, hints: Sequence[Hint]) -> None:
+        unleased = [hint for hint in hints if hint.kind in UNLEASED]
+        calls = [hint for hint in hints if hint.kind not in UNLEASED]
+        for task, queue, some in (
+            (broker.RUNNER_TASK, broker.RUNNER_QUEUE, unleased),
+            (broker.EXECUTOR_TASK, broker.EXECUTOR_QUEUE, calls),
+        ):
+            if some:
+                self._publish(task, queue, [[hint.job_id, hint.kind, _microseconds(hint.run_at)] for hint in some])
+
+    def _publish(self, task: str, queue: str, hints: list[list[Any]]) -> None:
+        task_id = str(uuid.uuid4())
+        self._producer.publish(
+            ([hints], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}),
+            serializer="json",
+            routing_key=queue,
+            exchange="",
+            delivery_mode=1,  # transient: a hint need not survive the broker,
+            retry=False,
+            correlation_id=task_id,
+            headers=_headers(task, task_id, len(hints)),
+        )
+
+
+def read_hints(hints: Sequence[Sequence[Any]]) -> list[Hint]:
+    """The hints of a message."""
+    return [Hint(int(job_id), str(kind), _EPOCH + timedelta(microseconds=int(at))) for job_id, kind, at in hints]
+
+
+def _connection(url: str) -> kombu.Connection:
+    return kombu.Connection(url, connect_timeout=2, transport_options=broker.transport_options(url))
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _headers(task: str, task_id: str, count: int) -> dict[str, Any]:
+    """What makes a message a Celery task (its protocol 2)."""
+    return {
+        "lang": "py",
+        "task": task,
+        "id": task_id,
+        "root_id": task_id,
+        "parent_id": None,
+        "group": None,
+        "retries": 0,
+        "eta": None,
+        "expires": None,
+        "timelimit": [None, None],
+        "argsrepr": f"<{count} hints>",
+        "kwargsrepr": "{}",
+        "ignore_result": True,
+        "origin": "orchestrator",
+    }

@@ -1,0 +1,178 @@
+"""Hints within one process: the announcer of `orchestrator dev`, behind the same seam as a broker's.
+
+Hints of match jobs and of due jobs are queued at once.  Later ones within the horizon wait in a heap until their time;
+what does not fit is left to the sweep, as is everything further away.  Cron jobs wait apart from calls, so that they
+are taken on time however busy the executors are.
+"""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from orchestrator.clock import Clock
+from orchestrator.queue.announce import Announcer
+from orchestrator.queue.sweep import HORIZON
+from orchestrator.store.crons import CRON, UNLEASED
+from orchestrator.store.jobs import MATCH, Hint
+
+#: The most hints that wait in memory for their time.
+MOST_TIMERS = 10_000
+
+
+class Shared:
+    """The announcer of a worker: what it can begin itself it keeps, the rest goes to the other workers.
+
+    Match jobs, cron jobs and timers stay here: the first are cheap, the last cost nothing until they are due.  Should
+    this process die, the sweep of another finds them.
+    """
+
+    def __init__(self, local: LocalQueue, others: Announcer, room: Callable[[], int], clock: Clock) -> None:
+        self._local = local
+        self._others = others
+        self._room = room
+        self._clock = clock
+
+    def announce(self, hints: Sequence[Hint]) -> None:
+        """Keep or pass on."""
+        if not hints:
+            return
+        now = self._clock.now()
+        due = [hint for hint in hints if hint.kind not in UNLEASED and hint.run_at <= now]
+        room = self._room() if due else 0
+        passed_on = set(due[room:])
+        self._others.announce(due[room:])
+        self._local.announce([hint for hint in hints if hint not in passed_on] if passed_on else hints)
+
+
+class LocalQueue:
+    """Takes hints, and gives them out in batches when they are due."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._calls = _Timers(clock)
+        self._crons = _Timers(clock)
+        self._match = deque[int]()
+        self._matchable = threading.Condition()
+        self._closed = False
+
+    def announce(self, hints: Sequence[Hint]) -> None:
+        """Take hints."""
+        if not hints:
+            return
+        matches = [hint.job_id for hint in hints if hint.kind == MATCH]
+        if matches:
+            with self._matchable:
+                self._match.extend(matches)
+                self._matchable.notify()
+        if len(matches) < len(hints):
+            self._calls.keep([hint for hint in hints if hint.kind not in UNLEASED])
+            self._crons.keep([hint for hint in hints if hint.kind == CRON])
+
+    def matches(self, most: int) -> list[int]:
+        """Wait for match jobs and take up to `most`; empty: the queue is closed."""
+        with self._matchable:
+            while not self._match and not self._closed:
+                self._matchable.wait()
+            return [self._match.popleft() for _ in range(min(most, len(self._match)))]
+
+    def crons(self, most: int) -> list[int]:
+        """Wait for due cron jobs and take up to `most`; empty: the queue is closed."""
+        return self._crons.due(most)
+
+    def due(self, most: int) -> list[int]:
+        """Wait for due jobs and take up to `most`; empty: the queue is closed."""
+        return self._calls.due(most)
+
+    def give_back(self, job_ids: Sequence[int]) -> None:
+        """Put due hints back to the front: there was no room for them after all."""
+        self._calls.give_back(job_ids)
+
+    @property
+    def depth(self) -> int:
+        """How many due hints are at hand."""
+        return self._calls.depth
+
+    def wait_below(self, most: int, timeout: float) -> bool:
+        """Wait until fewer than `most` due hints are at hand, or for `timeout` seconds; returns whether they are."""
+        return self._calls.wait_below(most, timeout)
+
+    def close(self) -> None:
+        """Let those who wait go."""
+        self._calls.close()
+        self._crons.close()
+        with self._matchable:
+            self._closed = True
+            self._matchable.notify_all()
+
+
+class _Timers:
+    """Hints that are due, and those that will be within the horizon."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ready = threading.Condition()
+        self._due = deque[int]()
+        self._timers: list[tuple[datetime, int]] = []
+        self._waiting = set[int]()
+        self._closed = False
+
+    def keep(self, hints: Sequence[Hint]) -> None:
+        if not hints:
+            return
+        with self._ready:
+            now = self._clock.now()
+            for hint in hints:
+                self._keep(hint, now)
+            self._ready.notify_all()
+
+    def due(self, most: int) -> list[int]:
+        with self._ready:
+            while not self._closed:
+                self._ripen()
+                if self._due:
+                    taken = [self._due.popleft() for _ in range(min(most, len(self._due)))]
+                    self._ready.notify_all()
+                    return taken
+                self._ready.wait(self._until_next())
+            return []
+
+    def give_back(self, job_ids: Sequence[int]) -> None:
+        if job_ids:
+            with self._ready:
+                self._due.extendleft(reversed(job_ids))
+
+    @property
+    def depth(self) -> int:
+        return len(self._due)
+
+    def wait_below(self, most: int, timeout: float) -> bool:
+        with self._ready:
+            return self._ready.wait_for(lambda: len(self._due) < most or self._closed, timeout)
+
+    def close(self) -> None:
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
+
+    def _keep(self, hint: Hint, now: datetime) -> None:
+        if hint.run_at <= now:
+            self._due.append(hint.job_id)
+        elif hint.run_at - now <= HORIZON and len(self._timers) < MOST_TIMERS and hint.job_id not in self._waiting:
+            self._waiting.add(hint.job_id)
+            heapq.heappush(self._timers, (hint.run_at, hint.job_id))
+
+    def _ripen(self) -> None:
+        now = self._clock.now()
+        while self._timers and self._timers[0][0] <= now:
+            _, job_id = heapq.heappop(self._timers)
+            self._waiting.discard(job_id)
+            self._due.append(job_id)
+
+    def _until_next(self) -> float | None:
+        if not self._timers:
+            return None
+        # A wait may end a little early on a coarse clock; then it is waited again.
+        return max(0.0, (self._timers[0][0] - self._clock.now()) / timedelta(seconds=1))

@@ -1,0 +1,210 @@
+"""Decisions into rows: everything one decision of the core causes is written in the caller's one transaction.
+
+The job that brought the message is the fence: unless the lease still stands, nothing is written at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import orjson
+from sqlalchemy import Connection
+
+from orchestrator.core.effect import (
+    AddCall,
+    AddWake,
+    ClosePause,
+    Continue,
+    Discover,
+    End,
+    Finish,
+    Record,
+    Retry,
+    SaveStep,
+)
+from orchestrator.core.event import Event
+from orchestrator.core.run import Decision, Run
+from orchestrator.store import events, history, jobs, pauses, runs, steps
+from orchestrator.store.jobs import Hint, Lease
+from orchestrator.store.jobs import call_key as call_key
+from orchestrator.store.pauses import Pause
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who writes, and until when the leases made on the way shall last."""
+
+    owner: str
+    now: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A pause that a decision opens, and what goes with it."""
+
+    pause: Pause
+    #: The error (JSON object) of its timeout, where that is a failure.
+    late: str | None = None
+    #: What starts the function that is waited for.
+    event: Event | None = None
+    #: Events that came before count, too.
+    looks_back: bool = False
+    #: Nobody else goes on waiting for the same signal.
+    replaces: bool = False
+
+
+@dataclass(slots=True)
+class Applied:
+    """What came of it.  `lease` is what the same worker goes on with, if anything; `hints` are to be announced."""
+
+    accepted: bool
+    lease: Lease | None = None
+    hints: list[Hint] = field(default_factory=list)
+
+
+def apply(
+    conn: Connection,
+    lease: Lease | None,
+    before: Run,
+    decision: Decision,
+    ending: list[Event],
+    by: Holder,
+    *,
+    opened: Sequence[Opened] = (),
+    correlation_id: str | None = None,
+) -> Applied:
+    """Write a decision; `ending` are the events that tell of the run's end, if it ends; `opened` the pauses it opens.
+
+    `correlation_id` names the run and the step that invoked the run, if any: they are told of its end.
+
+    Without a lease (a cancellation from outside) the run's own status is the fence.  Not accepted: the lease was lost,
+    or the run was over; the caller then rolls nothing back, because nothing was written.
+    """
+    applied = Applied(accepted=True)
+    finish = next((effect for effect in decision.effects if isinstance(effect, Finish)), None)
+    if finish is not None:
+        if not _finish(conn, lease, decision, finish, by):
+            return Applied(accepted=False)
+    elif not _settle_job(conn, lease, decision, applied, by):
+        return Applied(accepted=False)
+    _write_steps(conn, before, decision, by.now)
+    _write_jobs(conn, before.id, decision, applied, by)
+    if finish is None:
+        for one in opened:
+            _open(conn, one, applied, by.now)
+        return applied
+    pauses.close_all_of_run(conn, before.id)
+    if correlation_id is not None:
+        applied.hints += answer_invoker(conn, correlation_id, {"run": before.id}, by.now)
+    if ending:
+        applied.hints += _announce_end(conn, ending, by.now)
+    return applied
+
+
+def answer_invoker(conn: Connection, correlation_id: str, answer: Mapping[str, str], now: datetime) -> list[Hint]:
+    """Tell the step that invoked a run how that ended, if it still waits; `answer` is a resume job's payload."""
+    run_id, _, step_id = correlation_id.partition(".")
+    pause_id = pauses.of_step(conn, run_id, step_id, pauses.INVOKE)
+    if pause_id is None or not pauses.take(conn, [pause_id]):
+        return []
+    return [add_resume(conn, pause_id, run_id, step_id, answer, now)]
+
+
+def add_resume(
+    conn: Connection, pause_id: str, run_id: str, step_id: str, answer: Mapping[str, str], now: datetime
+) -> Hint:
+    """Add the job that gives a pause, which the caller has taken, its answer."""
+    payload = orjson.dumps(answer).decode()
+    return jobs.add(conn, jobs.RESUME, f"resume:{pause_id}", now, run_id=run_id, step_id=step_id, payload=payload)
+
+
+def _open(conn: Connection, opened: Opened, applied: Applied, now: datetime) -> None:
+    pause = opened.pause
+    if pause.signal is not None and opened.replaces:
+        pauses.give_up_signal(conn, pause.signal)
+    pauses.add(conn, [pause], now)
+    key = pauses.timeout_key(pause.run_id, pause.step_id or "")
+    whose = {"run_id": pause.run_id, "step_id": pause.step_id}
+    applied.hints.append(jobs.add(conn, jobs.TIME_OUT, key, pause.expires_at, payload=opened.late, **whose))
+    if opened.event is not None:
+        applied.hints += events.add(conn, [opened.event], now)
+    if opened.looks_back:
+        key = f"look:{pause.id}"
+        applied.hints.append(jobs.add(conn, jobs.LOOK_BACK, key, now, payload=pause.id, **whose))
+
+
+def _finish(conn: Connection, lease: Lease | None, decision: Decision, finish: Finish, by: Holder) -> bool:
+    if lease is not None and not jobs.held_with_run(conn, lease):
+        return False
+    if not runs.finish(conn, decision.run.id, finish.status, finish.output, finish.error, by.now):
+        return False
+    jobs.end_all_of_run(conn, decision.run.id)
+    return True
+
+
+def _settle_job(conn: Connection, lease: Lease | None, decision: Decision, applied: Applied, by: Holder) -> bool:
+    if lease is None:
+        return True
+    match decision.then:
+        case Continue():
+            applied.lease = _fresh(lease)
+            return jobs.reset(conn, lease) if lease.attempt or lease.crashes else jobs.held(conn, lease)
+        case Retry(at, attempt, error):
+            applied.hints.append(Hint(lease.job_id, lease.kind, at))
+            return jobs.retry(conn, lease, at, attempt, error)
+        case End():
+            if jobs.end(conn, lease):
+                return True
+            applied.lease = _fresh(lease)
+            return jobs.once_more(conn, lease)
+
+
+def _fresh(lease: Lease) -> Lease:
+    return Lease(lease.job_id, lease.generation, lease.kind, lease.key, lease.run_id, lease.step_id)
+
+
+def _write_steps(conn: Connection, before: Run, decision: Decision, now: datetime) -> None:
+    saved = [effect for effect in decision.effects if isinstance(effect, SaveStep)]
+    if saved:
+        steps.save(conn, before.id, saved, now, before.last_seq)
+    after = decision.run
+    if not after.status.final and (after.pending, after.open) != (before.pending, before.open):
+        runs.set_counts(conn, after)
+    records = [effect for effect in decision.effects if isinstance(effect, Record)]
+    if records:
+        history.add(conn, before.id, records, now)
+
+
+def _write_jobs(conn: Connection, run_id: str, decision: Decision, applied: Applied, by: Holder) -> None:
+    if decision.run.status.final:
+        return
+    for effect in decision.effects:
+        match effect:
+            case AddCall(step_id):
+                key = f"step:{run_id}:{step_id}"
+                applied.hints.append(jobs.add(conn, jobs.CALL, key, by.now, run_id=run_id, step_id=step_id))
+            case AddWake(step_id, at):
+                key = f"wake:{run_id}:{step_id}"
+                applied.hints.append(jobs.add(conn, jobs.WAKE, key, at, run_id=run_id, step_id=step_id))
+            case ClosePause(step_id):
+                pauses.drop_timeout(conn, run_id, step_id)
+            case Discover():
+                applied.lease = _discover(conn, run_id, by)
+
+
+def _discover(conn: Connection, run_id: str, by: Holder) -> Lease | None:
+    key = call_key(run_id)
+    if jobs.mark_again(conn, key):
+        return None
+    return jobs.add_leased(conn, jobs.CALL, key, run_id, by.owner, by.now, by.until)
+
+
+def _announce_end(conn: Connection, ending: list[Event], now: datetime) -> list[Hint]:
+    """Write the ending's events; a match job only for those somebody listens to."""
+    hints = list[Hint]()
+    for event in ending:
+        hints += events.add(conn, [event], now, match=events.heard_of(conn, event.name))
+    return hints

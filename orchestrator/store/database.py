@@ -1,0 +1,128 @@
+"""Connections and transactions.
+
+SQLite allows one writer: a process-wide lock queues the writers of this process fairly (without it they poll the file
+and the slowest waits tens of milliseconds), every writing transaction begins IMMEDIATE, and one connection serves them
+all.  PostgreSQL and MySQL get a pool.  Reads run in autocommit: each statement sees what is committed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from sqlalchemy import Connection as Connection  # the rooms above name it by way of here
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError, StatementError
+from sqlalchemy.exc import IntegrityError as IntegrityError
+
+from orchestrator.errors import ConfigError
+from orchestrator.store.postgresql import HotPath
+
+#: How safe SQLite's commits are: OFF loses to a power cut, FULL does not; neither loses to a killed process.
+Synchronous = Literal["OFF", "NORMAL", "FULL"]
+
+
+#: What psycopg raises when its connection ends; SQLAlchemy's errors tell by themselves.
+_GONE = ("OperationalError", "InterfaceError", "AdminShutdown", "CrashShutdown", "CannotConnectNow")
+#: Connections for transactions of several statements; the others are for single statements.
+_WRITERS = 2
+
+
+class Database:
+    """One database, reached by many threads."""
+
+    def __init__(self, url: str, *, synchronous: Synchronous = "FULL", pool_size: int = 5) -> None:
+        self.url = make_url(url)
+        self.kind = self.url.get_backend_name()
+        if self.kind not in ("sqlite", "postgresql", "mysql", "mariadb"):
+            raise ConfigError(f"database_url: {self.kind} is not served; use sqlite, postgresql or mysql")
+        if self.kind == "sqlite":
+            self._engine = _sqlite_engine(url, synchronous, begin=True)
+            self._readers = _sqlite_engine(url, synchronous, begin=False)
+        else:
+            # No overflow: to make a connection costs more than to wait for one, and a small database has few to give.
+            self._engine = create_engine(
+                url, pool_size=_WRITERS, max_overflow=0, pool_recycle=1800, pool_pre_ping=True, hide_parameters=True
+            )
+            self._readers = create_engine(
+                url,
+                pool_size=pool_size - _WRITERS,
+                max_overflow=0,
+                pool_recycle=1800,
+                isolation_level="AUTOCOMMIT",
+                hide_parameters=True,
+            )
+        #: Each hop in one statement, where the database can do that.
+        self.hot = HotPath(self._readers) if self.kind == "postgresql" else None
+        self._lock = threading.Lock()
+        self._writer: Connection | None = None
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A writing transaction: committed at the end, rolled back by an exception.
+
+        Never make a network call or run user code inside.
+        """
+        if self.kind != "sqlite":
+            with self._engine.begin() as connection:
+                yield connection
+            return
+        with self._lock:
+            if self._writer is None:
+                self._writer = self._engine.connect()
+            with self._writer.begin():
+                yield self._writer
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading."""
+        with self._readers.connect() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection; the database may be used again afterwards."""
+        with self._lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+        self._readers.dispose()
+        self._engine.dispose()
+
+
+def is_connection_lost(error: BaseException) -> bool:
+    """Whether the database went away; what was being written may or may not have been committed."""
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or isinstance(error, OperationalError)
+    return type(error).__module__.startswith("psycopg") and type(error).__name__ in _GONE
+
+
+def is_about_the_data(error: BaseException) -> bool:
+    """Whether a write failed for what was written; anything else (a lost connection) would fail for any data."""
+    return isinstance(error, DataError | IntegrityError) or type(error) is StatementError
+
+
+def _sqlite_engine(url: str, synchronous: Synchronous, *, begin: bool) -> Engine:
+    engine = create_engine(
+        url,
+        connect_args={"check_same_thread": False, "timeout": 30, "isolation_level": None},
+        hide_parameters=True,
+        pool_size=64,
+        max_overflow=64,
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON", "busy_timeout=30000"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    if begin:
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Connection) -> None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine

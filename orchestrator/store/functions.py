@@ -1,0 +1,224 @@
+"""Apps, their functions, and the triggers that lead from events to functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
+
+from orchestrator.core.event import patterns
+from orchestrator.core.function import Function
+from orchestrator.ids import named_uuid
+from orchestrator.store.tables import apps, functions, triggers
+
+_MATCHING = (
+    select(
+        triggers.c.event,
+        triggers.c.expression,
+        functions.c.id,
+        functions.c.slug,
+        functions.c.version,
+    )
+    .join(functions, functions.c.id == triggers.c.function_id)
+    .where(triggers.c.event.in_(bindparam("names", expanding=True)), functions.c.archived_at.is_(None))
+    .order_by(functions.c.slug, triggers.c.position)
+)
+_LISTENS = select(triggers.c.function_id).where(triggers.c.event.in_(bindparam("names", expanding=True))).limit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One registered app; `name` is None for one added by URL and never synced."""
+
+    id: str
+    name: str | None
+    url: str
+    checksum: str | None
+    error: str | None
+    error_code: str | None
+    sdk_language: str | None
+    sdk_version: str | None
+    framework: str | None
+    version: str | None
+    synced_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A function that an event name may start, if `expression` agrees."""
+
+    event: str
+    expression: str | None
+    function_id: str
+    slug: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFunction:
+    """A function as the store has it; `config` is the JSON text its app sent."""
+
+    id: str
+    app_id: str
+    slug: str
+    name: str
+    version: int
+    config: str
+    checksum: str
+    created_at: datetime
+    archived_at: datetime | None
+    #: Its waits also take events that came between the run's start and the wait.
+    wait_look_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A function an app declares, with its configuration as sent and the checksum of that."""
+
+    function: Function
+    config: str
+    checksum: str
+
+
+def listeners(conn: Connection, names: Sequence[str]) -> list[Listener]:
+    """What events of these names may start (wildcards included), each function's triggers in their order."""
+    wanted = {pattern for name in names for pattern in patterns(name)}
+    rows = conn.execute(_MATCHING, {"names": sorted(wanted)})
+    return [Listener(row.event, row.expression, row.id, row.slug, row.version) for row in rows]
+
+
+def anyone_listens(conn: Connection, name: str) -> bool:
+    """Whether a trigger on this event name exists."""
+    return conn.execute(_LISTENS, {"names": patterns(name)}).first() is not None
+
+
+def all_apps(conn: Connection) -> list[App]:
+    """Every app that is not archived."""
+    query = select(apps).where(apps.c.archived_at.is_(None)).order_by(apps.c.created_at)
+    return [_app(row) for row in conn.execute(query)]
+
+
+def app_by_name(conn: Connection, name: str) -> App | None:
+    """The app of this name, archived or not."""
+    row = conn.execute(select(apps).where(apps.c.name == name)).first()
+    return _app(row) if row else None
+
+
+def functions_of(conn: Connection, app_id: str | None = None) -> list[StoredFunction]:
+    """The functions that are not archived, of one app or of all."""
+    query = select(functions).where(functions.c.archived_at.is_(None)).order_by(functions.c.slug)
+    if app_id is not None:
+        query = query.where(functions.c.app_id == app_id)
+    return [_function(row) for row in conn.execute(query)]
+
+
+def function(conn: Connection, function_id: str) -> StoredFunction | None:
+    """One function, archived or not, by its id or its slug."""
+    query = select(functions).where(or_(functions.c.id == function_id, functions.c.slug == function_id))
+    row = conn.execute(query).first()
+    return _function(row) if row else None
+
+
+def set_wait_look_back(conn: Connection, slug: str, wanted: bool) -> bool:
+    """Let a function's waits look back, or not; False: there is no such function."""
+    statement = update(functions).where(functions.c.slug == slug).values(wait_look_back=wanted)
+    return conn.execute(statement).rowcount == 1
+
+
+def save_app(conn: Connection, app_id: str, values: dict[str, Any], now: datetime) -> None:
+    """Write an app's row, new or known."""
+    changed = conn.execute(update(apps).where(apps.c.id == app_id).values(**values)).rowcount
+    if not changed:
+        conn.execute(insert(apps).values(id=app_id, created_at=now, **values))
+
+
+def forget_unnamed(conn: Connection, url: str) -> None:
+    """Drop the place-holder of an app that was added by URL and has now told its name."""
+    conn.execute(delete(apps).where(apps.c.url == url, apps.c.name.is_(None)))
+
+
+def save_functions(conn: Connection, app_id: str, declared: Sequence[Declared], now: datetime) -> None:
+    """Make an app's functions those declared: new ones added, changed ones a version up, missing ones archived."""
+    known = {row.slug: row for row in conn.execute(select(functions).where(functions.c.app_id == app_id))}
+    for item in declared:
+        _save_function(conn, app_id, item, known.pop(item.function.slug, None), now)
+    for row in known.values():
+        if row.archived_at is None:
+            _archive(conn, row.id, now)
+
+
+def archive_app(conn: Connection, app_id: str, now: datetime) -> None:
+    """Take an app and its functions out of service; their runs and history stay."""
+    for stored in functions_of(conn, app_id):
+        _archive(conn, stored.id, now)
+    conn.execute(update(apps).where(apps.c.id == app_id).values(archived_at=now, checksum=None))
+
+
+def _save_function(conn: Connection, app_id: str, item: Declared, row: Row[Any] | None, now: datetime) -> None:
+    if row is not None and row.checksum == item.checksum and row.archived_at is None:
+        return
+    values: dict[str, Any] = {"name": item.function.name, "config": item.config, "checksum": item.checksum}
+    values |= {"updated_at": now, "archived_at": None}
+    if row is None:
+        function_id = named_uuid("function", item.function.slug)
+        keys = {"id": function_id, "app_id": app_id, "slug": item.function.slug, "version": 1, "created_at": now}
+        conn.execute(insert(functions).values(**keys, **values))
+    else:
+        function_id = row.id
+        conn.execute(update(functions).where(functions.c.id == row.id).values(version=row.version + 1, **values))
+    _save_triggers(conn, function_id, item.function)
+
+
+def _save_triggers(conn: Connection, function_id: str, declared: Function) -> None:
+    conn.execute(delete(triggers).where(triggers.c.function_id == function_id))
+    rows = [
+        {
+            "function_id": function_id,
+            "position": at,
+            "event": trigger.event,
+            "expression": trigger.expression,
+            "cron": trigger.cron,
+        }
+        for at, trigger in enumerate(declared.triggers)
+    ]
+    if rows:
+        conn.execute(insert(triggers), rows)
+
+
+def _archive(conn: Connection, function_id: str, now: datetime) -> None:
+    conn.execute(update(functions).where(functions.c.id == function_id).values(archived_at=now))
+    conn.execute(delete(triggers).where(triggers.c.function_id == function_id))
+
+
+def _app(row: Row[Any]) -> App:
+    return App(
+        row.id,
+        row.name,
+        row.url,
+        row.checksum,
+        row.error,
+        row.error_code,
+        row.sdk_language,
+        row.sdk_version,
+        row.framework,
+        row.version,
+        row.synced_at,
+    )
+
+
+def _function(row: Row[Any]) -> StoredFunction:
+    return StoredFunction(
+        row.id,
+        row.app_id,
+        row.slug,
+        row.name,
+        row.version,
+        row.config,
+        row.checksum,
+        row.created_at,
+        row.archived_at,
+        row.wait_look_back,
+    )

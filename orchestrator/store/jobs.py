@@ -1,0 +1,309 @@
+"""Jobs: units of queued work, due now or later.
+
+A job is *ready* (perhaps only from `run_at` on), *leased* to a process until `lease_until`, or *dead*; done jobs are
+deleted.  `generation` rises with every lease and fences the past: what a former holder writes is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, insert, literal_column, or_, select, update
+
+from orchestrator.store.tables import jobs, runs
+
+MATCH, CALL, WAKE = "match", "call", "wake"
+RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
+
+READY, LEASED, DEAD = 2, 3, 5
+# As literals, so that the partial indexes on them are used (a parameter would make a plan that scans).
+IS_READY = jobs.c.state == literal_column("2")
+IS_LEASED = jobs.c.state == literal_column("3")
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to work on a job, as long as `generation` is the job's."""
+
+    job_id: int
+    generation: int
+    kind: str
+    key: str
+    run_id: str | None = None
+    step_id: str | None = None
+    attempt: int = 0
+    crashes: int = 0
+    payload: str | None = None
+    #: When it runs out, where that was read (see `lost`).
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """Tells a worker that a job is, or will be, ready."""
+
+    job_id: int
+    kind: str
+    run_at: datetime
+
+
+BY_ID = jobs.c.id == bindparam("job_id")
+FENCE = and_(BY_ID, jobs.c.generation == bindparam("held_generation"), IS_LEASED)
+_RUN = select(runs.c.id).where(runs.c.id == bindparam("held_run")).with_for_update().subquery()
+# Locks the run before the job, in the same statement: for writes that may go on to change the run.
+_FENCE_AND_RUN = and_(FENCE, select(func.count()).select_from(_RUN).scalar_subquery() >= literal_column("0"))
+
+_LEASE = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_READY, jobs.c.run_at <= bindparam("now"))
+    .values(
+        state=literal_column("3"),
+        generation=jobs.c.generation + 1,
+        owner=bindparam("by"),
+        lease_until=bindparam("until"),
+        again=False,
+    )
+    .returning(
+        jobs.c.id,
+        jobs.c.generation,
+        jobs.c.kind,
+        jobs.c.key,
+        jobs.c.run_id,
+        jobs.c.step_id,
+        jobs.c.attempt,
+        jobs.c.crashes,
+        jobs.c.payload,
+    )
+)
+INSERT = insert(jobs)
+_READ = select(jobs).where(BY_ID, IS_READY)
+_HELD = select(jobs.c.again).where(FENCE).with_for_update(read=True)
+_HELD_AND_RUN = select(jobs.c.again).where(_FENCE_AND_RUN).with_for_update()
+_END = delete(jobs).where(_FENCE_AND_RUN, jobs.c.again.is_(False))
+_AGAIN = update(jobs).where(_FENCE_AND_RUN).values(again=False, attempt=0, crashes=0, error=None)
+_RESET = update(jobs).where(_FENCE_AND_RUN).values(attempt=0, crashes=0, error=None)
+_RETRY = (
+    update(jobs)
+    .where(_FENCE_AND_RUN)
+    .values(
+        state=literal_column("2"),
+        run_at=bindparam("at"),
+        attempt=bindparam("next_attempt"),
+        error=bindparam("why"),
+        owner=None,
+        lease_until=None,
+        announced_at=None,
+    )
+)
+_RELEASE = (
+    update(jobs)
+    .where(FENCE)
+    .values(state=literal_column("2"), run_at=bindparam("at"), owner=None, lease_until=None, announced_at=None)
+)
+_OF_RUN = jobs.c.run_id == bindparam("of_run")
+_END_RUN = delete(jobs).where(_OF_RUN)
+_END_RUN_IN_ORDER = delete(jobs).where(
+    jobs.c.id.in_(select(jobs.c.id).where(_OF_RUN).order_by(jobs.c.id).with_for_update())
+)
+_UNLOCKED = select(jobs.c.id).where(jobs.c.id.in_(bindparam("ids", expanding=True))).with_for_update(skip_locked=True)
+_TAKE_MATCH = delete(jobs).where(BY_ID, IS_READY)
+_MARK_AGAIN = update(jobs).where(jobs.c.key == bindparam("of_key")).values(again=True)
+_EXTEND = update(jobs).where(FENCE).values(lease_until=bindparam("until"))
+_DUE = (
+    select(jobs.c.id, jobs.c.kind, jobs.c.run_at)
+    .where(
+        IS_READY,
+        jobs.c.run_at <= bindparam("until"),
+        or_(
+            # What became due this moment is being announced by whoever made it.
+            and_(
+                jobs.c.announced_at.is_(None),
+                or_(jobs.c.run_at > bindparam("now"), jobs.c.run_at <= bindparam("settled")),
+            ),
+            jobs.c.announced_at <= bindparam("announced_before"),
+        ),
+    )
+    .order_by(jobs.c.run_at)
+    .limit(bindparam("most"))
+)
+# One that is not due yet counts as announced at its time: only some time after that it is told again.
+_ANNOUNCED = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_READY)
+    .values(announced_at=case((jobs.c.run_at > bindparam("now"), jobs.c.run_at), else_=bindparam("now")))
+)
+
+
+def lease(conn: Connection, ids: Sequence[int], owner: str, now: datetime, until: datetime) -> list[Lease]:
+    """Take those of the jobs that are ready and due; the others are somebody else's, or gone."""
+    rows = conn.execute(_LEASE, {"ids": list(ids), "by": owner, "now": now, "until": until})
+    return [as_lease(row) for row in rows]
+
+
+def add(
+    conn: Connection,
+    kind: str,
+    key: str,
+    run_at: datetime,
+    *,
+    run_id: str | None = None,
+    step_id: str | None = None,
+    payload: str | None = None,
+) -> Hint:
+    """Add one ready job."""
+    row = new_row(kind, key, run_at, run_id, step_id, payload)
+    return Hint(_insert(conn, row), kind, run_at)
+
+
+def add_leased(conn: Connection, kind: str, key: str, run_id: str, owner: str, now: datetime, until: datetime) -> Lease:
+    """Add one job that is born leased to its maker, which saves a hint and a lease."""
+    row = new_row(kind, key, now, run_id, None, None)
+    row |= {"state": LEASED, "generation": 1, "owner": owner, "lease_until": until}
+    return Lease(_insert(conn, row), 1, kind, key, run_id)
+
+
+def ready_for_matching(conn: Connection, job_id: int) -> Row[Any] | None:
+    """The match job, if nobody has done it yet.  It is not leased: matching runs no user code.
+
+    Its time does not matter: who made it may have a clock that is ahead of ours.
+    """
+    return conn.execute(_READ, {"job_id": job_id}).first()
+
+
+def take_match(conn: Connection, job_id: int) -> bool:
+    """End a match job; False when somebody else did (then nothing else may be written)."""
+    return conn.execute(_TAKE_MATCH, {"job_id": job_id}).rowcount == 1
+
+
+def held(conn: Connection, lease: Lease) -> bool:
+    """Whether the lease still stands, locking the job against a new one for the rest of the transaction."""
+    return conn.execute(_HELD, fence(lease)).first() is not None
+
+
+def held_with_run(conn: Connection, lease: Lease) -> bool:
+    """Like `held`, for who is about to end the run: the run is locked too, and first."""
+    return conn.execute(_HELD_AND_RUN, _fence_and_run(lease)).first() is not None
+
+
+def reset(conn: Connection, lease: Lease) -> bool:
+    """Start counting attempts and crashes anew, after progress; False: the lease is lost."""
+    return conn.execute(_RESET, _fence_and_run(lease)).rowcount == 1
+
+
+def retry(conn: Connection, lease: Lease, at: datetime, attempt: int, error: str) -> bool:
+    """Give the job back, to be tried again at `at`; False: the lease is lost."""
+    values = _fence_and_run(lease) | {"at": at, "next_attempt": attempt, "why": error}
+    return conn.execute(_RETRY, values).rowcount == 1
+
+
+def release(conn: Connection, lease: Lease, at: datetime) -> bool:
+    """Give the job back as it is; False: the lease is lost."""
+    return conn.execute(_RELEASE, fence(lease) | {"at": at}).rowcount == 1
+
+
+def end(conn: Connection, lease: Lease) -> bool:
+    """Delete the job unless it is wanted once more (see `again`); False: it is, or the lease is lost."""
+    return conn.execute(_END, _fence_and_run(lease)).rowcount == 1
+
+
+def once_more(conn: Connection, lease: Lease) -> bool:
+    """Take up the wish for one more call; False: the lease is lost."""
+    return conn.execute(_AGAIN, _fence_and_run(lease)).rowcount == 1
+
+
+def mark_again(conn: Connection, key: str) -> bool:
+    """Ask for one more call of the job with this key; False: there is no such job."""
+    return conn.execute(_MARK_AGAIN, {"of_key": key}).rowcount == 1
+
+
+def end_all_of_run(conn: Connection, run_id: str) -> None:
+    """Delete every job of a run: it is over."""
+    statement = _END_RUN_IN_ORDER if conn.dialect.name == "postgresql" else _END_RUN
+    conn.execute(statement, {"of_run": run_id})
+
+
+def extend(conn: Connection, leases: Iterable[Lease], until: datetime) -> None:
+    """Prolong leases (the heartbeat); one whose job is being written just now is left to the next time."""
+    held = {lease.job_id: lease for lease in leases}
+    rows = [fence(held[job_id]) | {"until": until} for job_id in unlocked(conn, list(held))]
+    if rows:
+        conn.execute(_EXTEND, rows)
+
+
+def due(
+    conn: Connection,
+    until: datetime,
+    announced_before: datetime,
+    most: int,
+    *,
+    now: datetime | None = None,
+    grace: timedelta = timedelta(),
+) -> list[Hint]:
+    """Ready jobs with `run_at` up to `until` that were not announced since `announced_before`, oldest first.
+
+    Those never announced that became due within `grace` before `now` are left out.
+    """
+    now = now or until
+    values = {"until": until, "announced_before": announced_before, "most": most, "now": now, "settled": now - grace}
+    rows = conn.execute(_DUE, values)
+    return [Hint(row.id, row.kind, row.run_at) for row in rows]
+
+
+def announced(conn: Connection, ids: Sequence[int], at: datetime) -> None:
+    """Note that a sweep announced these jobs."""
+    conn.execute(_ANNOUNCED, {"ids": unlocked(conn, ids), "now": at})
+
+
+def backlog(conn: Connection, now: datetime) -> int:
+    """How many jobs are ready and due."""
+    return conn.execute(select(func.count()).where(IS_READY, jobs.c.run_at <= now)).scalar_one()
+
+
+def call_key(run_id: str) -> str:
+    """The key of a run's one discovery job."""
+    return f"call:{run_id}"
+
+
+def unlocked(conn: Connection, ids: Sequence[int]) -> list[int]:
+    """Those of the jobs that nobody else has locked, locked for us: who holds many jobs must not wait for more."""
+    return [row.id for row in conn.execute(_UNLOCKED, {"ids": list(ids)})]
+
+
+def _insert(conn: Connection, row: dict[str, object]) -> int:
+    key = conn.execute(INSERT, row).inserted_primary_key
+    assert key is not None
+    return int(key[0])
+
+
+def new_row(
+    kind: str, key: str, run_at: datetime, run_id: str | None, step_id: str | None, payload: str | None
+) -> dict[str, object]:
+    """A ready job to be inserted."""
+    return {
+        "kind": kind,
+        "key": key,
+        "run_id": run_id,
+        "step_id": step_id,
+        "run_at": run_at,
+        "state": READY,
+        "payload": payload,
+    }
+
+
+def fence(lease: Lease) -> dict[str, Any]:
+    """What `FENCE` asks for."""
+    return {"job_id": lease.job_id, "held_generation": lease.generation}
+
+
+def _fence_and_run(lease: Lease) -> dict[str, Any]:
+    return fence(lease) | {"held_run": lease.run_id}
+
+
+def as_lease(row: Row[Any]) -> Lease:
+    """The lease a row of a job tells of."""
+    return Lease(
+        row.id, row.generation, row.kind, row.key, row.run_id, row.step_id, row.attempt, row.crashes, row.payload
+    )

@@ -1,0 +1,265 @@
+"""Runs: one execution of a function each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, bindparam, insert, literal_column, select, update
+
+from orchestrator.core.effect import Status
+from orchestrator.core.run import Run
+from orchestrator.store import steps
+from orchestrator.store.tables import apps, events, functions, runs
+
+_LIVE = runs.c.status.in_([literal_column("'queued'"), literal_column("'running'")])
+_BY_ID = runs.c.id == bindparam("run_id")
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to be written."""
+
+    id: str
+    function_id: str
+    function_version: int
+    event_id: str
+    event_name: str
+    status: Status
+    queued_at: datetime
+    started_at: datetime | None = None
+    #: The run and the step that invoked it.
+    correlation_id: str | None = None
+
+    def stored(self) -> StoredRun:
+        """The run as the store has it once it is written."""
+        return StoredRun(
+            id=self.id,
+            function_id=self.function_id,
+            function_version=self.function_version,
+            event_id=self.event_id,
+            event_name=self.event_name,
+            status=self.status,
+            pending=0,
+            open=0,
+            request_version=-1,
+            output=None,
+            error=None,
+            queued_at=self.queued_at,
+            started_at=self.started_at,
+            ended_at=None,
+            correlation_id=self.correlation_id,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as the store has it."""
+
+    id: str
+    function_id: str
+    function_version: int
+    event_id: str
+    event_name: str
+    status: Status
+    pending: int
+    open: int
+    request_version: int
+    output: str | None
+    error: str | None
+    queued_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    correlation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A run with what calling it needs: the function's row and the event's wire text."""
+
+    run: StoredRun
+    slug: str
+    #: The function as it is now, and which version that is.
+    config: str
+    version: int
+    archived: bool
+    event: str
+    #: What the app runs on, as it said when it was synced.
+    sdk_language: str | None = None
+    sdk_version: str | None = None
+
+
+_LOAD = (
+    select(
+        runs,
+        functions.c.slug,
+        functions.c.config,
+        functions.c.version,
+        functions.c.archived_at,
+        events.c.payload,
+        apps.c.sdk_language,
+        apps.c.sdk_version,
+    )
+    .join(functions, functions.c.id == runs.c.function_id)
+    .join(apps, apps.c.id == functions.c.app_id)
+    .join(events, events.c.id == runs.c.event_id)
+    .where(_BY_ID)
+)
+_READ = select(runs).where(_BY_ID)
+_LOCK = select(runs.c.id, runs.c.status, runs.c.pending, runs.c.open).where(_BY_ID).with_for_update()
+_START = (
+    update(runs)
+    .where(_BY_ID, runs.c.status == literal_column("'queued'"))
+    .values(status=Status.RUNNING.value, started_at=bindparam("at"))
+)
+_COUNT = update(runs).where(_BY_ID).values(pending=bindparam("now_pending"), open=bindparam("now_open"))
+_VERSION = update(runs).where(_BY_ID).values(request_version=bindparam("version"))
+# Comes after the job was locked, so it must not wait for the run.
+_VERSION_UNLOCKED = _VERSION.where(
+    runs.c.id == select(runs.c.id).where(_BY_ID).with_for_update(skip_locked=True).scalar_subquery()
+)
+_FINISH = (
+    update(runs)
+    .where(_BY_ID, _LIVE)
+    .values(
+        status=bindparam("final"),
+        output=bindparam("result"),
+        error=bindparam("why"),
+        ended_at=bindparam("at"),
+        pending=0,
+        open=0,
+    )
+)
+
+
+def add(conn: Connection, new: Sequence[NewRun]) -> None:
+    """Write new runs; a function's second run for the same event is left out."""
+    statement = _insert_new(conn.dialect.name)
+    conn.execute(statement, [_row(run) for run in new])
+
+
+def load(conn: Connection, run_id: str) -> Loaded | None:
+    """The run with what calling it needs; None: there is no such run."""
+    row = conn.execute(_LOAD, {"run_id": run_id}).first()
+    if row is None:
+        return None
+    archived = row.archived_at is not None
+    sdk = (row.sdk_language, row.sdk_version)
+    return Loaded(_stored(row), row.slug, row.config, row.version, archived, row.payload, *sdk)
+
+
+def get(conn: Connection, run_id: str) -> StoredRun | None:
+    """One run."""
+    row = conn.execute(_READ, {"run_id": run_id}).first()
+    return _stored(row) if row else None
+
+
+def of_event(conn: Connection, event_id: str) -> list[StoredRun]:
+    """The runs an event started, oldest first."""
+    query = select(runs).where(runs.c.event_id == event_id).order_by(runs.c.id)
+    return [_stored(row) for row in conn.execute(query)]
+
+
+def of_events(conn: Connection, event_ids: Sequence[str]) -> list[StoredRun]:
+    """The runs these events started."""
+    query = select(runs).where(runs.c.event_id.in_(list(event_ids))).order_by(runs.c.id)
+    return [_stored(row) for row in conn.execute(query)]
+
+
+def lock(conn: Connection, run_id: str, step_ids: Sequence[str]) -> Run | None:
+    """The run for deciding, with the state of the steps named, locked for the rest of the transaction."""
+    row = conn.execute(_LOCK, {"run_id": run_id}).first()
+    if row is None:
+        return None
+    known = steps.states(conn, run_id, step_ids)
+    count = steps.count(conn, run_id)
+    return Run(run_id, Status(row.status), row.pending, row.open, count, steps=known)
+
+
+def start(conn: Connection, run_id: str, at: datetime) -> bool:
+    """Note that the first call begins; False: it had begun before, or the run is over."""
+    return conn.execute(_START, {"run_id": run_id, "at": at}).rowcount == 1
+
+
+def set_counts(conn: Connection, run: Run) -> None:
+    """Write the counts of open and pending steps."""
+    conn.execute(_COUNT, {"run_id": run.id, "now_pending": run.pending, "now_open": run.open})
+
+
+def set_request_version(conn: Connection, run_id: str, version: int) -> None:
+    """Remember the request version the app answered with, unless somebody else is writing the run just now."""
+    statement = _VERSION_UNLOCKED if conn.dialect.name == "postgresql" else _VERSION
+    conn.execute(statement, {"run_id": run_id, "version": version})
+
+
+def finish(conn: Connection, run_id: str, status: Status, output: str | None, error: str | None, at: datetime) -> bool:
+    """End a live run; False: it was over before."""
+    values = {"run_id": run_id, "final": status.value, "result": output, "why": error, "at": at}
+    return conn.execute(_FINISH, values).rowcount == 1
+
+
+def reopen(conn: Connection, run_id: str) -> bool:
+    """Make a failed run a running one again; False: it has not failed."""
+    statement = (
+        update(runs)
+        .where(runs.c.id == run_id, runs.c.status == literal_column("'failed'"))
+        .values(status=Status.RUNNING.value, output=None, error=None, ended_at=None, pending=0, open=0)
+    )
+    return conn.execute(statement).rowcount == 1
+
+
+def _insert_new(dialect: str) -> Any:
+    if dialect == "sqlite":
+        return _INSERT_SQLITE
+    if dialect == "postgresql":
+        return _INSERT_POSTGRESQL
+    return _INSERT_MYSQL
+
+
+def _inserts() -> tuple[Any, Any, Any]:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    return (
+        sqlite.insert(runs).on_conflict_do_nothing(),
+        postgresql.insert(runs).on_conflict_do_nothing(),
+        insert(runs).prefix_with("IGNORE"),
+    )
+
+
+_INSERT_SQLITE, _INSERT_POSTGRESQL, _INSERT_MYSQL = _inserts()
+
+
+def _row(run: NewRun) -> dict[str, object]:
+    return {
+        "id": run.id,
+        "function_id": run.function_id,
+        "function_version": run.function_version,
+        "event_id": run.event_id,
+        "event_name": run.event_name,
+        "status": run.status.value,
+        "queued_at": run.queued_at,
+        "started_at": run.started_at,
+        "correlation_id": run.correlation_id,
+    }
+
+
+def _stored(row: Row[Any]) -> StoredRun:
+    return StoredRun(
+        row.id,
+        row.function_id,
+        row.function_version,
+        row.event_id,
+        row.event_name,
+        Status(row.status),
+        row.pending,
+        row.open,
+        row.request_version,
+        row.output,
+        row.error,
+        row.queued_at,
+        row.started_at,
+        row.ended_at,
+        row.correlation_id,
+    )

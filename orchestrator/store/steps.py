@@ -1,0 +1,154 @@
+"""Steps: what a run has memoised, and what stands open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+
+from orchestrator.core.effect import SaveStep, StepStatus
+from orchestrator.core.run import StepState
+from orchestrator.store.tables import steps
+
+_OF_RUN = steps.c.run_id == bindparam("of_run")
+_STATES = select(steps.c.id, steps.c.status, steps.c.counted).where(
+    _OF_RUN, steps.c.id.in_(bindparam("ids", expanding=True))
+)
+_COUNT = select(func.count()).select_from(steps).where(_OF_RUN)
+_LAST_SEQ = select(func.coalesce(func.max(steps.c.seq), 0)).where(_OF_RUN)
+_MEMO = (
+    select(steps.c.id, steps.c.status, steps.c.counted, steps.c.memo, steps.c.seq)
+    .where(_OF_RUN)
+    .order_by(steps.c.seq.is_(None), steps.c.seq, steps.c.id)
+)
+_LIST = select(steps).where(_OF_RUN)
+_INSERT = insert(steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """One step as a call needs it: its state, and its memo text once there is an outcome."""
+
+    id: str
+    state: StepState
+    memo: str | None
+    seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredStep:
+    """A step as the store has it."""
+
+    id: str
+    seq: int | None
+    name: str
+    op: str
+    status: StepStatus
+    attempts: int
+    memo: str | None
+    input: str | None
+    error: str | None
+    started_at: datetime | None
+    wake_at: datetime | None
+    ended_at: datetime | None
+
+
+def states(conn: Connection, run_id: str, ids: Sequence[str]) -> dict[str, StepState]:
+    """The states of those of the steps that exist."""
+    if not ids:
+        return {}
+    rows = conn.execute(_STATES, {"of_run": run_id, "ids": list(ids)})
+    return {row.id: StepState(StepStatus(row.status), row.counted) for row in rows}
+
+
+def count(conn: Connection, run_id: str) -> int:
+    """How many steps the run has, in any state."""
+    return conn.execute(_COUNT, {"of_run": run_id}).scalar_one()
+
+
+def memos(conn: Connection, run_id: str) -> list[Memo]:
+    """All steps of a run: the memoised ones in the order of their storing, after those without an outcome."""
+    rows = conn.execute(_MEMO, {"of_run": run_id})
+    return [Memo(row.id, StepState(StepStatus(row.status), row.counted), row.memo, row.seq) for row in rows]
+
+
+def of_run(conn: Connection, run_id: str) -> list[StoredStep]:
+    """The steps of a run, in the order a person would tell them: as they ended, open ones last."""
+    rows = conn.execute(_LIST, {"of_run": run_id})
+    found = [
+        StoredStep(
+            row.id,
+            row.seq,
+            row.name,
+            row.op,
+            StepStatus(row.status),
+            row.attempts,
+            row.memo,
+            row.input,
+            row.error,
+            row.started_at,
+            row.wake_at,
+            row.ended_at,
+        )
+        for row in rows
+    ]
+    return sorted(found, key=lambda step: (step.seq is None, step.seq or 0, step.name))
+
+
+def save(conn: Connection, run_id: str, saved: Sequence[SaveStep], now: datetime, last_seq: int | None = None) -> None:
+    """Write steps: fresh ones are inserted (one that has a row already is refused by its key), known ones updated.
+
+    `last_seq` is the number of the outcome memoised last, where the caller knows it for certain.
+    """
+    memoises = any(step.memo is not None for step in saved)
+    if last_seq is None and memoises:
+        last_seq = conn.execute(_LAST_SEQ, {"of_run": run_id}).scalar_one()
+    seq = (last_seq or 0) + 1
+    fresh = []
+    for step in saved:
+        done = step.memo is not None
+        values = _values(step, seq if done else None, now if done else None)
+        seq += done
+        if step.fresh:
+            fresh.append({"run_id": run_id, "id": step.id, "name": step.name[:1024], "op": step.op[:32]} | values)
+        else:
+            conn.execute(_update(run_id, step, values))
+    if fresh:
+        conn.execute(_INSERT, fresh)
+
+
+def forget_open(conn: Connection, run_id: str) -> None:
+    """Delete the steps without an outcome: the next call will report them anew."""
+    conn.execute(delete(steps).where(steps.c.run_id == run_id, steps.c.memo.is_(None)))
+
+
+def _values(step: SaveStep, seq: int | None, ended_at: datetime | None) -> dict[str, Any]:
+    return {
+        "seq": seq,
+        "status": step.status.value,
+        "counted": step.counted,
+        "attempts": step.attempts,
+        "memo": step.memo,
+        "input": step.input,
+        "error": step.error,
+        "started_at": step.started_at,
+        "wake_at": step.wake_at,
+        "ended_at": ended_at,
+    }
+
+
+def _update(run_id: str, step: SaveStep, values: dict[str, Any]) -> Any:
+    """What an outcome does not tell (when it began, its input) stays as it was."""
+    kept = {
+        name: value
+        for name, value in values.items()
+        if value is not None or name not in ("input", "started_at", "wake_at", "error")
+    }
+    if step.status is StepStatus.COMPLETED:
+        kept["error"] = None
+    if not step.attempts:
+        del kept["attempts"]
+    return update(steps).where(steps.c.run_id == run_id, steps.c.id == step.id).values(**kept)

@@ -1,0 +1,195 @@
+"""The tables.  Alembic's migrations make the same ones; a test compares the two."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    UniqueConstraint,
+    false,
+    text,
+)
+
+from orchestrator.store.types import LongText, Moment, Ulid
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+#: SQLite numbers rows by itself only where the key is called INTEGER.
+_Serial = BigInteger().with_variant(Integer, "sqlite")
+
+apps = Table(
+    "apps",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("name", String(255), nullable=True, unique=True),  # NULL: added by URL, not synced yet
+    Column("url", String(2048), nullable=False),
+    Column("method", String(16), nullable=False, server_default="serve"),
+    Column("sdk_language", String(64)),
+    Column("sdk_version", String(64)),
+    Column("framework", String(64)),
+    Column("version", String(255)),
+    Column("checksum", String(64)),
+    Column("error", LongText),  # why the last sync failed; NULL: it did not
+    Column("error_code", String(64)),
+    Column("created_at", Moment, nullable=False),
+    Column("synced_at", Moment),
+    Column("archived_at", Moment),
+)
+
+functions = Table(
+    "functions",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("app_id", String(36), ForeignKey("apps.id"), nullable=False, index=True),
+    Column("slug", String(512), nullable=False, unique=True),
+    Column("name", String(512), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("config", LongText, nullable=False),  # as the app sent it
+    Column("checksum", String(64), nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("updated_at", Moment, nullable=False),
+    Column("archived_at", Moment),
+    Column("wait_look_back", Boolean, nullable=False, server_default=false()),  # see engine.look_back
+)
+
+triggers = Table(
+    "triggers",
+    metadata,
+    Column("function_id", String(36), ForeignKey("functions.id"), primary_key=True),
+    Column("position", SmallInteger, primary_key=True),
+    Column("event", String(255), index=True),
+    Column("expression", LongText),
+    Column("cron", String(255)),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Ulid, primary_key=True),
+    Column("name", String(512), nullable=False),
+    Column("external_id", String(512)),
+    Column("ts", BigInteger, nullable=False),  # Unix milliseconds, as the sender says
+    Column("payload", LongText, nullable=False),  # the JSON text the functions receive
+    Column("warning", LongText),  # what went wrong while matching it
+    Column("received_at", Moment, nullable=False),
+    Index("ix_events_name_id", "name", "id"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Ulid, primary_key=True),
+    Column("function_id", String(36), nullable=False),
+    Column("function_version", Integer, nullable=False),
+    Column("event_id", Ulid, nullable=False, index=True),
+    Column("event_name", String(512), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("pending", Integer, nullable=False, server_default="0"),  # see core.run
+    Column("open", Integer, nullable=False, server_default="0"),
+    Column("request_version", SmallInteger, nullable=False, server_default="-1"),
+    Column("output", LongText),
+    Column("error", LongText),
+    Column("queued_at", Moment, nullable=False),
+    Column("started_at", Moment),
+    Column("ended_at", Moment),
+    Column("correlation_id", String(96)),  # the run and step that invoked it, with a dot between
+    UniqueConstraint("function_id", "event_id"),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("run_id", Ulid, primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("seq", Integer),  # the order in which outcomes were memoised
+    Column("name", String(1024), nullable=False),
+    Column("op", String(32), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("counted", Boolean, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("memo", LongText),  # what later calls get; NULL: no outcome yet
+    Column("input", LongText),
+    Column("error", LongText),  # of the last attempt
+    Column("started_at", Moment),
+    Column("wake_at", Moment),
+    Column("ended_at", Moment),
+    Index("ix_steps_run_id_seq", "run_id", "seq"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("kind", String(16), nullable=False),
+    Column("key", String(255), nullable=False, unique=True),
+    Column("run_id", Ulid, index=True),
+    Column("step_id", String(64)),
+    Column("run_at", Moment, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("generation", Integer, nullable=False, server_default="0"),
+    Column("crashes", SmallInteger, nullable=False, server_default="0"),
+    Column("again", Boolean, nullable=False, server_default=false()),  # once more when the present call is through
+    Column("owner", String(36)),
+    Column("lease_until", Moment),
+    Column("announced_at", Moment),
+    Column("payload", LongText),
+    Column("error", LongText),  # why it is tried again, or dead
+    # States as literals, here and in every statement, so that these small indexes are used.
+    Index("ix_jobs_ready", "run_at", sqlite_where=text("state = 2"), postgresql_where=text("state = 2")),
+    Index("ix_jobs_leased", "id", sqlite_where=text("state = 3"), postgresql_where=text("state = 3")),
+)
+
+history = Table(
+    "history",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("run_id", Ulid, nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("step_id", String(64)),
+    Column("attempt", Integer),
+    Column("data", LongText),
+    Column("at", Moment, nullable=False),
+    Index("ix_history_run_id_id", "run_id", "id"),
+)
+
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("id", Ulid, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("run_id", Ulid, nullable=False, index=True),
+    Column("step_id", String(64)),  # NULL: it cancels the run
+    Column("event_name", String(255)),
+    Column("expression", LongText),
+    # What the event must have where, so that few expressions have to be tried; empty: try it for every event.
+    Column("term_path", String(255), nullable=False),
+    Column("term_key", String(160), nullable=False),
+    Column("key", String(128), unique=True),  # of whatever only one may wait for
+    Column("expires_at", Moment, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Index("ix_pauses_event", "event_name", "term_path", "term_key", "id"),
+)
+
+#: Things that may happen once within a time: a sender's event id, a function's start by it.
+keys = Table(
+    "keys",
+    metadata,
+    Column("key", String(128), primary_key=True),
+    Column("value", String(64), nullable=False),
+    Column("expires_at", Moment, nullable=False, index=True),
+)

@@ -1,0 +1,28 @@
+"""How much of each workload is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Numbers of runs, steps and seconds."""
+
+    runs: int
+    chain: int
+    #: How many chains, and how long each is.
+    chains: tuple[int, int]
+    width: int
+    sleepers: int
+    nap: float
+    flood: float
+    crash: int
+
+
+#: A minute or two a target, enough to compare one change with another.
+USUAL = Sizes(runs=1000, chain=100, chains=(50, 10), width=200, sleepers=500, nap=10, flood=4, crash=300)
+#: A look whether all works.
+QUICK = Sizes(runs=150, chain=40, chains=(20, 5), width=40, sleepers=50, nap=2, flood=1.5, crash=60)
+#: As other systems were measured.
+FULL = Sizes(runs=2000, chain=100, chains=(50, 10), width=200, sleepers=5000, nap=10, flood=6, crash=1000)

@@ -1,0 +1,141 @@
+"""The workloads: what each asks of a target, and how it is measured."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.bench.figures import Row, gaps, spans
+from tests.bench.ingest import w6, w6b
+from tests.bench.measure import Measurement, missing
+from tests.bench.sizes import Sizes
+from tests.bench.stage import Stage
+
+#: How long a killed server stays down, in seconds.
+PAUSE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A workload by name; `app`: it needs one; `durable`: it kills the server, whose data must survive."""
+
+    name: str
+    what: str
+    run: Callable[[Stage, Sizes], Row]
+    app: bool = True
+    durable: bool = False
+
+
+def w1(stage: Stage, sizes: Sizes) -> Row:
+    """Many runs of one step."""
+    count = sizes.runs
+    measured = Measurement(stage, "W1")
+    sent = stage.send(count, "w1-", "noop")
+    stage.wait("d", "w1-", count, "W1")
+    ended = stage.records.first("d", "w1-")
+    seconds = (max(ended.values(), default=0) - min(sent.at.values())) / 1e9
+    times = spans(sent.at, ended)
+    return measured.row(sent, len(ended), "run", times, seconds=seconds, broken=missing(stage, "w1-", count))
+
+
+def w2a(stage: Stage, sizes: Sizes) -> Row:
+    """One chain of steps, alone."""
+    measured = Measurement(stage, "W2a")
+    sent = stage.send(1, "w2a-", "chain", k=sizes.chain)
+    stage.wait("d", "w2a-", 1, "W2a")
+    bodies = stage.records.steps("w2a-")
+    first = (bodies[0] - sent.at["w2a-0"]) / 1e6 if bodies else 0.0
+    return measured.row(
+        sent, len(bodies), "step", gaps(bodies), more=f"first step {first:.1f} ms", broken=missing(stage, "w2a-", 1)
+    )
+
+
+def w2b(stage: Stage, sizes: Sizes) -> Row:
+    """Many chains together."""
+    count, length = sizes.chains
+    measured = Measurement(stage, "W2b")
+    sent = stage.send(count, "w2b-", "chain", k=length)
+    stage.wait("d", "w2b-", count, "W2b")
+    bodies = stage.records.steps("w2b-")
+    seconds = (bodies[-1] - min(sent.at.values())) / 1e9 if bodies else None
+    broken = missing(stage, "w2b-", count)
+    return measured.row(sent, len(bodies), "step", seconds=seconds, broken=broken, more=f"{count} x {length}")
+
+
+def w3(stage: Stage, sizes: Sizes) -> Row:
+    """Parallel steps and their join."""
+    measured = Measurement(stage, "W3")
+    sent = stage.send(1, "w3-", "par", k=sizes.width)
+    stage.wait("d", "w3-", 1, "W3")
+    began, bodies = sent.at["w3-0"], stage.records.steps("w3-")
+    moments = [bodies[0], bodies[-1], *stage.records.first("d", "w3-").values()] if bodies else []
+    told = zip(("first step", "last step", "join"), moments, strict=False)
+    more = ", ".join(f"{name} {(at - began) / 1e6:.0f} ms" for name, at in told)
+    return measured.row(sent, len(bodies), "step", more=more, broken=missing(stage, "w3-", 1))
+
+
+def w4(stage: Stage, sizes: Sizes) -> Row:
+    """Many runs that sleep; what counts is how late they wake, and what they hold meanwhile."""
+    count, nap = sizes.sleepers, sizes.nap
+    measured = Measurement(stage, "W4")
+    memory = stage.memory()
+    sent = stage.send(count, "w4-", "sleep", secs=nap)
+    stage.wait("a", "w4-", count, "W4 asleep")
+    asleep = stage.records.first("a", "w4-")
+    held = (stage.memory() - memory) / count / 1024
+    stage.wait("d", "w4-", count, "W4 awake")
+    late = [span - nap * 1000 for span in spans(asleep, stage.records.first("w", "w4-"))]
+    all_asleep = (max(asleep.values(), default=0) - min(sent.at.values())) / 1e9
+    more = f"p50 and p99 are lateness; all asleep after {all_asleep:.1f} s; {held:.1f} KB a sleeper"
+    return measured.row(sent, count, "run", late, more=more, broken=missing(stage, "w4-", count))
+
+
+def w7(stage: Stage, sizes: Sizes) -> Row:
+    """Kill the server when 30 % of the runs are done, start it again, and count what was lost and what came twice."""
+    count = sizes.crash
+    measured = Measurement(stage, "W7")
+    sending = stage.sending(count, "w7-", "noop")
+    stage.wait("d", "w7-", count * 3 // 10, "W7 before the kill")
+    stage.kill_server()
+    time.sleep(PAUSE)
+    again = time.monotonic_ns()
+    stage.start_server()
+    ready = time.monotonic_ns()
+    sent = sending()
+    # By name: an event may be stored although the kill took its answer, and its run ends too.
+    stage.wait_for("d", sent.acknowledged, "W7 after the kill")
+    ended = stage.records.first("d", "w7-")
+    after = [at for at in ended.values() if at > again]
+    lost = sum(run not in ended for run in sent.acknowledged)
+    first, last = ((moment(after, default=again) - again) / 1e6 for moment in (min, max))
+    more = (
+        f"{lost} lost, {_twice(stage)}, {sent.errors} refused; after the restart: "
+        f"answers {(ready - again) / 1e6:.0f} ms, first end {first:.0f} ms, last {last:.0f} ms"
+    )
+    return measured.row(
+        sent, len(ended), "run", cpu=False, more=more, broken=f"{lost} acknowledged runs lost" if lost else ""
+    )
+
+
+def _twice(stage: Stage) -> str:
+    """Steps whose body ran again: those under way when the server died, and those whose run had ended already."""
+    again = {step: moments for step, moments in stage.records.bodies.items() if len(moments) > 1}
+    ends = stage.records.first("d", "w7-")
+    completed = sum(moments[-1] > ends.get(run, moments[-1]) for (run, _), moments in again.items())
+    return f"{len(again)} steps twice ({completed} after their run's end)"
+
+
+WORKLOADS: dict[str, Workload] = {
+    workload.name: workload
+    for workload in (
+        Workload("W1", "runs of one step, 32 senders", w1),
+        Workload("W2a", "one chain of steps", w2a),
+        Workload("W2b", "many chains together", w2b),
+        Workload("W3", "parallel steps and their join", w3),
+        Workload("W4", "sleepers", w4),
+        Workload("W6", "one event a request", w6, app=False),
+        Workload("W6b", "100 events a request", w6b, app=False),
+        Workload("W7", "kill -9 of the server", w7, durable=True),
+    )
+}

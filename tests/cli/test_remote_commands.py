@@ -1,0 +1,233 @@
+"""`send`, `run`, `events` and `cancel` against a server over real HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from orchestrator.cli.exits import Exit
+from tests.cli.conftest import FakeServer
+
+Run = Callable[..., Result]
+
+RUN_ID = "01J8ABCDEFGHJKMNPQRSTVWXK2"
+RUN: dict[str, Any] = {
+    "run_id": RUN_ID,
+    "status": "Failed",
+    "function_id": "shop-import",
+    "run_started_at": "2026-11-21T12:00:01Z",
+    "ended_at": "2026-11-21T12:00:05.100Z",
+    "output": {"name": "TimeoutError", "message": "S3\x1b[2J", "stack": "..."},
+    "steps": [
+        {
+            "id": "a1",
+            "name": "copy-images",
+            "op": "StepRun",
+            "status": "Completed",
+            "attempts": 1,
+            "started_at": "2026-11-21T12:00:01Z",
+            "ended_at": "2026-11-21T12:00:01.412Z",
+            "output": 1,
+            "error": None,
+        },
+        {
+            "id": "b2",
+            "name": "resize",
+            "op": "StepRun",
+            "status": "Failed",
+            "attempts": 5,
+            "started_at": None,
+            "ended_at": None,
+            "output": None,
+            "error": {"name": "TimeoutError", "message": "S3"},
+        },
+    ],
+}
+
+
+def test_an_event_is_sent_and_its_id_told(orchestrator: Run, server: FakeServer):
+    server.answers["POST /e/dev"] = (200, {"ids": ["01J8E"], "status": 200})
+
+    result = orchestrator("send", "shop/paid", '{"n": 7}', "--id", "order-7", "--server", server.url)
+
+    assert (Exit.OK, "sent shop/paid  01J8E\n") == (result.exit_code, result.stdout)
+    assert {"name": "shop/paid", "data": {"n": 7}, "id": "order-7"} == server.asked[0].body
+    assert "application/json" == server.asked[0].headers["content-type"]
+
+
+def test_data_may_be_left_out_or_come_from_standard_input(orchestrator: Run, server: FakeServer):
+    server.answers["POST /e/dev"] = (200, {"ids": ["01J8E"], "status": 200})
+
+    orchestrator("send", "a/b", ORCHESTRATOR_URL=server.url)
+    orchestrator("send", "a/b", "-", stdin='{"n": 8}', ORCHESTRATOR_URL=server.url + "/")
+
+    assert [{}, {"n": 8}] == [asked.body["data"] for asked in server.asked]
+
+
+def test_the_event_key_comes_from_the_environment_and_is_quoted(orchestrator: Run, server: FakeServer):
+    server.answers["POST /e/k%2F1"] = (200, {"ids": ["01J8E"], "status": 200})
+
+    result = orchestrator("send", "a/b", "--server", server.url, "--json", INNGEST_EVENT_KEY="k/1,k2")
+
+    assert {"ids": ["01J8E"], "status": 200} == json.loads(result.stdout)
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ("{'n': 7}", "DATA is not JSON: Expecting property name enclosed in double quotes at line 1, column 2"),
+        ("[1]", "DATA must be a JSON object"),
+        ('{"n": NaN}', "DATA holds NaN, which JSON does not know"),
+    ],
+)
+def test_data_that_is_no_json_object_is_refused_before_it_is_sent(
+    data: str, sentence: str, orchestrator: Run, server: FakeServer
+):
+    result = orchestrator("send", "a/b", data, "--server", server.url)
+
+    assert Exit.USAGE == result.exit_code
+    assert sentence in result.stderr
+    assert [] == server.asked
+
+
+def test_a_run_is_shown_with_its_steps_and_what_came_out(orchestrator: Run, server: FakeServer):
+    server.answers[f"GET /v1/runs/{RUN_ID}"] = (200, {"data": RUN})
+
+    result = orchestrator("run", RUN_ID, "--server", server.url)
+
+    lines = [line for line in result.stdout.splitlines() if not line.startswith(("started", "ended"))]
+    assert Exit.OK == result.exit_code
+    assert [
+        f"run       {RUN_ID}",
+        "function  shop-import",
+        "status    failed",
+        "steps",
+        "  completed  copy-images   412 ms",
+        "  failed     resize        5 attempts   TimeoutError: S3",
+        "error     TimeoutError: S3\\x1b[2J",
+    ] == lines
+    assert "   4.1 s\n" in result.stdout
+
+
+def test_a_run_is_printed_whole_as_json(orchestrator: Run, server: FakeServer):
+    server.answers[f"GET /v1/runs/{RUN_ID}"] = (200, {"data": RUN})
+
+    result = orchestrator("run", RUN_ID, "--json", "--server", server.url)
+
+    assert RUN == json.loads(result.stdout)
+
+
+def test_a_run_that_is_queued_has_neither_times_nor_steps(orchestrator: Run, server: FakeServer):
+    queued = {"run_id": RUN_ID, "status": "Queued", "function_id": "f", "ended_at": None, "steps": []}
+    server.answers[f"GET /v1/runs/{RUN_ID}"] = (200, {"data": queued})
+
+    result = orchestrator("run", RUN_ID, "--server", server.url)
+
+    assert [f"run       {RUN_ID}", "function  f", "status    queued"] == result.stdout.splitlines()
+
+
+def test_events_are_listed(orchestrator: Run, server: FakeServer):
+    event = {"internal_id": "01J8E", "name": "a/b", "data": {"n": 1}, "received_at": "not a time"}
+    server.answers["GET /v1/events?limit=2&name=a%2Fb"] = (200, {"data": [event]})
+
+    result = orchestrator("events", "--limit", "2", "--name", "a/b", "--server", server.url)
+
+    assert 'not a time  a/b  01J8E  {"n": 1}\n' == result.stdout
+
+
+def test_no_events_is_said_beside_the_list(orchestrator: Run, server: FakeServer):
+    server.answers["GET /v1/events?limit=20"] = (200, {"data": []})
+
+    result = orchestrator("events", "--server", server.url)
+
+    assert (Exit.OK, "") == (result.exit_code, result.stdout)
+    assert "no events yet" in result.stderr
+
+
+def test_a_run_is_cancelled(orchestrator: Run, server: FakeServer):
+    server.answers[f"DELETE /v1/runs/{RUN_ID}"] = (200, b"")
+
+    result = orchestrator("cancel", RUN_ID, "--server", server.url)
+
+    assert (Exit.OK, f"cancelled {RUN_ID}\n") == (result.exit_code, result.stdout)
+
+
+def test_the_signing_key_is_sent_as_its_hash_only(orchestrator: Run, server: FakeServer):
+    orchestrator("cancel", "x", "--server", server.url, INNGEST_SIGNING_KEY="signkey-test-00ff")
+
+    expected = f"Bearer {hashlib.sha256(bytes.fromhex('00ff')).hexdigest()}"
+    assert expected == server.asked[0].headers["authorization"]
+
+
+REFUSALS = [
+    (404, {"error": "there is no such run"}, Exit.NOT_FOUND, "the server answered 404: there is no such run"),
+    (401, {"error": "x"}, Exit.REFUSED, "set ORCHESTRATOR_SIGNING_KEY"),
+    (409, {"error": "already ended"}, Exit.REFUSED, "the server answered 409: already ended"),
+    (413, b"<html>\x1b", Exit.REFUSED, "the server answered 413: <html>\\x1b"),
+    (500, b"", Exit.FAILED, "the server answered 500: nothing more"),
+    (200, b"<html>", Exit.UNREACHABLE, "answers, but not as an orchestrator does"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "code", "sentence"), REFUSALS)
+def test_a_refusal_is_a_sentence_and_a_code(
+    status: int, body: object, code: Exit, sentence: str, orchestrator: Run, server: FakeServer
+):
+    server.answers["GET /v1/runs/x"] = (status, body)
+
+    result = orchestrator("run", "x", "--server", server.url)
+
+    assert code == result.exit_code
+    assert sentence in result.stderr
+
+
+def test_a_redirect_is_named_and_not_followed(orchestrator: Run, server: FakeServer):
+    server.headers["Location"] = "https://elsewhere.example"
+    server.answers["GET /v1/runs/x"] = (302, b"")
+
+    result = orchestrator("run", "x", "--server", server.url)
+
+    assert Exit.UNREACHABLE == result.exit_code
+    assert "sends us on to https://elsewhere.example; give that address as --server" in result.stderr
+    assert 1 == len(server.asked)
+
+
+def test_a_server_that_is_not_there_is_answered_with_a_question(orchestrator: Run):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+
+        result = orchestrator("run", "x", "--server", url)
+
+    assert Exit.UNREACHABLE == result.exit_code
+    assert f"nothing answers at {url}: is `orchestrator dev` running?" in result.stderr
+
+
+@pytest.mark.parametrize("url", ["localhost:8288", "file:///etc/passwd", "http://"])
+def test_a_server_is_named_by_an_http_url(url: str, orchestrator: Run):
+    result = orchestrator("run", "x", "--server", url)
+
+    assert Exit.USAGE == result.exit_code
+    assert "--server must be a URL that starts with http:// or https://" in result.stderr
+
+
+def test_a_setting_of_a_function_is_sent_and_told(orchestrator: Run, server: FakeServer):
+    server.answers["PATCH /v1/functions/shop-pay"] = (200, {"data": {"wait_look_back": True}})
+
+    result = orchestrator("functions", "set", "shop-pay", "wait-look-back=true", "--server", server.url)
+
+    assert (Exit.OK, "shop-pay: wait-look-back is true\n") == (result.exit_code, result.stdout)
+    assert {"wait_look_back": True} == server.asked[0].body
+
+
+@pytest.mark.parametrize("setting", ["wait-look-back", "wait-look-back=yes", "colour=true"])
+def test_a_setting_that_is_none_is_refused(orchestrator: Run, server: FakeServer, setting: str):
+    result = orchestrator("functions", "set", "shop-pay", setting, "--server", server.url)
+
+    assert (Exit.USAGE, []) == (result.exit_code, server.asked)

@@ -1,0 +1,397 @@
+"""The run machine: what each message means, by tables."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from orchestrator.core.effect import (
+    AddCall,
+    AddWake,
+    ClosePause,
+    Continue,
+    Discover,
+    End,
+    Finish,
+    OpenPause,
+    Retry,
+    SaveStep,
+    Status,
+    StepStatus,
+)
+from orchestrator.core.message import (
+    Asked,
+    Cancelled,
+    Checkpointed,
+    InvokeAsked,
+    Op,
+    Resumed,
+    Returned,
+    SignalAsked,
+    SleepAsked,
+    StepDone,
+    StepErrored,
+    StepPlanned,
+    Threw,
+    TimedOut,
+    Unserved,
+    WaitAsked,
+    Woke,
+)
+from orchestrator.core.run import Decision, Policy, Run, StepState, advance
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+POLICY = Policy(max_attempts=3, max_steps=100)
+ERROR = '{"name":"Error","message":"no"}'
+
+
+def done(step: str, output: str = "1") -> StepDone:
+    return StepDone(step, step.upper(), "StepRun", output)
+
+
+def errored(step: str, *, final: bool = False, after: timedelta | None = None) -> StepErrored:
+    return StepErrored(step, step.upper(), "StepError", ERROR, final, after)
+
+
+def planned(step: str, *, race: bool = False) -> StepPlanned:
+    return StepPlanned(step, step.upper(), "StepPlanned", race)
+
+
+def sleep(step: str, seconds: int = 10) -> SleepAsked:
+    return SleepAsked(step, step.upper(), "Sleep", NOW + timedelta(seconds=seconds))
+
+
+def asked(*ops: Op, target: str | None = None, attempt: int = 0) -> Asked:
+    return Asked(target, attempt, ops)
+
+
+def decide(run: Run, message, policy: Policy = POLICY) -> Decision:
+    return advance(run, message, policy, NOW, chance=0.0)
+
+
+def saved(decision: Decision) -> dict[str, StepStatus]:
+    return {effect.id: effect.status for effect in decision.effects if isinstance(effect, SaveStep)}
+
+
+def with_steps(pending: int = 0, **steps: StepStatus) -> Run:
+    states = {name: StepState(status, counted=status is StepStatus.PLANNED) for name, status in steps.items()}
+    opened = sum(state.status.open for state in states.values())
+    return Run("r", pending=pending, open=opened, step_count=len(states), steps=states)
+
+
+def test_a_returned_value_completes_the_run():
+    decision = decide(Run("r"), Returned(None, 0, '{"a":1}'))
+
+    assert (Finish(Status.COMPLETED, '{"a":1}', None),) == decision.effects
+    assert decision.run.status is Status.COMPLETED
+
+
+def test_a_done_step_is_memoised_and_the_run_goes_on_at_once():
+    decision = decide(Run("r"), asked(done("a", '{"x":[]}')))
+
+    [step] = decision.effects
+    assert ('{"data":{"x":[]}}', 1, True) == (step.memo, step.attempts, step.fresh)
+    assert Continue() == decision.then
+
+
+def test_several_done_steps_of_one_answer_are_all_memoised():
+    decision = decide(Run("r"), asked(done("a"), done("b")))
+
+    assert {"a": StepStatus.COMPLETED, "b": StepStatus.COMPLETED} == saved(decision)
+    assert Continue() == decision.then
+
+
+@pytest.mark.parametrize("attempt", [0, 1])
+def test_a_failed_step_with_attempts_left_is_tried_again_after_the_back_off(attempt):
+    decision = decide(Run("r"), asked(errored("a"), attempt=attempt))
+
+    assert {"a": StepStatus.RETRYING} == saved(decision)
+    wait = timedelta(seconds=15 if attempt == 0 else 30)
+    assert Retry(NOW + wait, attempt + 1, ERROR) == decision.then
+
+
+@pytest.mark.parametrize(("final", "attempt"), [(True, 0), (False, 2)])
+def test_a_step_that_failed_for_good_is_memoised_as_an_error_and_the_function_may_catch_it(final, attempt):
+    decision = decide(Run("r"), asked(errored("a", final=final), attempt=attempt))
+
+    [step] = decision.effects
+    assert (StepStatus.FAILED, f'{{"error":{ERROR}}}') == (step.status, step.memo)
+    assert Continue() == decision.then
+
+
+def test_the_apps_own_retry_after_wins_within_bounds():
+    later = decide(Run("r"), asked(errored("a", after=timedelta(seconds=90)))).then
+    too_soon = decide(Run("r"), asked(errored("a", after=timedelta(0)))).then
+
+    assert [NOW + timedelta(seconds=90), NOW + timedelta(seconds=1)] == [later.at, too_soon.at]
+
+
+def test_a_constant_retry_interval_replaces_the_table():
+    policy = Policy(max_attempts=3, retry_interval=timedelta(seconds=2))
+
+    assert NOW + timedelta(seconds=2) == decide(Run("r"), asked(errored("a")), policy).then.at
+
+
+def test_a_function_error_is_tried_again_and_then_fails_the_run():
+    again = decide(Run("r"), Threw(None, 0, ERROR, retryable=True))
+    last = decide(Run("r"), Threw(None, 2, ERROR, retryable=True))
+    never = decide(Run("r"), Threw(None, 0, ERROR, retryable=False))
+
+    assert isinstance(again.then, Retry)
+    assert [Status.FAILED, Status.FAILED] == [last.run.status, never.run.status]
+    assert ERROR == next(effect.error for effect in last.effects if isinstance(effect, Finish))
+
+
+def test_a_sleep_opens_a_timer_and_ends_the_job():
+    decision = decide(Run("r"), asked(sleep("s")))
+
+    assert {"s": StepStatus.SLEEPING} == saved(decision)
+    assert AddWake("s", NOW + timedelta(seconds=10)) in decision.effects
+    assert (End(), 1, 0) == (decision.then, decision.run.open, decision.run.pending)
+
+
+def test_the_end_of_a_sleep_memoises_null_and_discovers():
+    decision = decide(with_steps(s=StepStatus.SLEEPING), Woke("s"))
+
+    step, discover = decision.effects
+    assert ("null", StepStatus.COMPLETED, Discover()) == (step.memo, step.status, discover)
+    assert 0 == decision.run.open
+
+
+def test_a_group_of_planned_steps_is_called_one_by_one_and_joined_once():
+    plan = decide(Run("r"), asked(planned("a"), planned("b"), planned("c")))
+    run = Run("r", pending=plan.run.pending, open=plan.run.open, steps=plan.steps)
+
+    assert [AddCall("a"), AddCall("b"), AddCall("c")] == [e for e in plan.effects if isinstance(e, AddCall)]
+    discovers = 0
+    for step in ("b", "a", "c"):
+        decision = decide(run, asked(done(step), target=step))
+        discovers += Discover() in decision.effects
+        run = Run("r", pending=decision.run.pending, open=decision.run.open, steps={**run.steps, **decision.steps})
+    assert (1, 0, 0) == (discovers, run.pending, run.open)
+
+
+def test_a_race_discovers_after_each_of_its_steps():
+    plan = decide(Run("r"), asked(planned("a", race=True), planned("b", race=True)))
+    run = Run("r", pending=plan.run.pending, open=plan.run.open, steps=plan.steps)
+
+    assert Discover() in decide(run, asked(done("a"), target="a")).effects
+    assert 0 == run.pending
+
+
+def test_a_sleep_beside_planned_steps_leaves_the_discovery_to_the_join():
+    run = with_steps(pending=1, s=StepStatus.SLEEPING, a=StepStatus.PLANNED)
+
+    assert Discover() not in decide(run, Woke("s")).effects
+    assert Discover() in decide(run, asked(done("a"), target="a")).effects
+
+
+def test_steps_reported_again_while_they_are_open_are_not_opened_twice():
+    run = with_steps(pending=1, a=StepStatus.PLANNED, s=StepStatus.SLEEPING)
+
+    decision = decide(run, asked(planned("a"), sleep("s")))
+
+    assert ((), End()) == (decision.effects, decision.then)
+
+
+def test_a_planned_step_with_attempts_left_stays_open():
+    run = with_steps(pending=1, a=StepStatus.PLANNED)
+
+    decision = decide(run, asked(errored("a"), target="a"))
+
+    assert {"a": StepStatus.PLANNED} == saved(decision)
+    assert (1, 1) == (decision.run.open, decision.run.pending)
+    assert isinstance(decision.then, Retry)
+
+
+def test_a_step_that_failed_on_the_spot_may_be_planned_later():
+    run = with_steps(a=StepStatus.RETRYING)
+
+    decision = decide(run, asked(planned("a"), planned("b")))
+
+    assert {"a": StepStatus.PLANNED, "b": StepStatus.PLANNED} == saved(decision)
+    assert (2, 2) == (decision.run.open, decision.run.pending)
+
+
+@pytest.mark.parametrize("message", [asked(done("a", "2")), asked(errored("a")), asked(planned("a"))])
+@pytest.mark.parametrize("status", [StepStatus.COMPLETED, StepStatus.FAILED])
+def test_nothing_changes_a_step_that_is_done(status, message):
+    run = with_steps(a=status, b=StepStatus.SLEEPING)
+
+    assert () == decide(run, message).effects
+
+
+def test_a_late_error_of_a_planned_step_that_is_done_neither_retries_nor_fails_the_run():
+    run = with_steps(a=StepStatus.COMPLETED, b=StepStatus.SLEEPING)
+
+    for message in (Threw("a", 0, ERROR, retryable=True), Threw("a", 0, ERROR, retryable=False)):
+        assert ((), End()) == (decide(run, message).effects, decide(run, message).then)
+
+
+def test_a_second_wake_of_the_same_sleep_changes_nothing():
+    assert () == decide(with_steps(s=StepStatus.COMPLETED), Woke("s")).effects
+    assert () == decide(Run("r"), Woke("s")).effects
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status.final])
+@pytest.mark.parametrize(
+    "message",
+    [Returned(None, 0, "1"), Threw(None, 0, ERROR, True), asked(done("a")), Woke("s"), Cancelled("late")],
+)
+def test_nothing_changes_a_run_that_is_over(status, message):
+    run = Run("r", status=status, steps={"s": StepState(StepStatus.SLEEPING)}, open=1)
+
+    assert Decision(run, (), End()) == decide(run, message)
+
+
+def test_cancelling_finishes_without_a_result_and_keeps_the_reason():
+    decision = decide(with_steps(s=StepStatus.SLEEPING), Cancelled("asked by ann"))
+
+    record, finish = decision.effects
+    assert ({"reason": "asked by ann"}, Finish(Status.CANCELLED)) == (json.loads(record.data), finish)
+
+
+def test_an_empty_answer_while_others_are_open_ends_the_branch():
+    assert End() == decide(with_steps(pending=1, a=StepStatus.PLANNED), asked()).then
+
+
+def test_an_empty_answer_with_nothing_outstanding_is_tried_again_and_then_fails_the_run():
+    assert isinstance(decide(Run("r"), asked()).then, Retry)
+    assert Status.FAILED is decide(Run("r"), asked(attempt=2)).run.status
+
+
+def test_an_answer_about_other_steps_than_the_one_called_fails_the_run():
+    run = with_steps(pending=1, a=StepStatus.PLANNED)
+
+    assert Status.FAILED is decide(run, asked(target="a")).run.status
+
+
+def test_an_opcode_that_is_not_served_fails_the_run_and_says_which():
+    decision = decide(Run("r"), asked(Unserved("x", "X", "Teleport", "opcode Teleport of inngest-js v9 is not served")))
+
+    assert "Teleport" in decision.effects[0].error
+
+
+def test_more_steps_than_allowed_fail_the_run():
+    decision = decide(Run("r", step_count=100), asked(done("one-more")))
+
+    assert "InngestErrFunctionOverflowed" in decision.effects[-1].error
+
+
+def test_steps_reported_with_the_end_are_kept():
+    decision = decide(Run("r"), Returned(None, 0, "7", ops=(done("a"),)))
+
+    assert {"a": StepStatus.COMPLETED} == saved(decision)
+    assert Status.COMPLETED is decision.run.status
+
+
+def test_done_and_opened_in_one_answer_waits_for_what_was_opened():
+    decision = decide(Run("r"), asked(done("a"), sleep("s")))
+
+    assert ({"a": StepStatus.COMPLETED, "s": StepStatus.SLEEPING}, End()) == (saved(decision), decision.then)
+
+
+def test_a_checkpoint_memoises_its_steps_and_the_call_goes_on() -> None:
+    steps = (StepDone("a", "a", "StepRun", "1"), StepDone("b", "b", "StepRun", "2"))
+
+    decision = advance(Run("r"), Checkpointed(None, 0, steps), POLICY, NOW, 0)
+
+    saved = [(step.id, step.memo) for step in decision.effects if isinstance(step, SaveStep)]
+    assert [("a", '{"data":1}'), ("b", '{"data":2}')] == saved
+    assert (Continue(), 2) == (decision.then, decision.run.step_count)
+
+
+def test_a_step_checkpointed_twice_stays_as_it_was() -> None:
+    run = Run("r", step_count=1, steps={"a": StepState(StepStatus.COMPLETED)})
+
+    decision = advance(run, Checkpointed(None, 0, (StepDone("a", "a", "StepRun", "2"),)), POLICY, NOW, 0)
+
+    assert ((), Continue()) == (decision.effects, decision.then)
+
+
+def test_a_checkpoint_of_too_many_steps_ends_the_run() -> None:
+    decision = advance(
+        Run("r", step_count=100), Checkpointed(None, 0, (StepDone("a", "a", "StepRun", "1"),)), POLICY, NOW, 0
+    )
+
+    assert Status.FAILED == decision.run.status
+
+
+@pytest.mark.parametrize("op", [StepDone("a", "a", "StepRun", "1"), StepPlanned("a", "a", "StepRun", race=True)])
+def test_a_step_memoised_while_the_call_ran_is_progress_though_the_answer_adds_nothing(op: Op) -> None:
+    run = Run("r", step_count=1, steps={"a": StepState(StepStatus.COMPLETED)})
+
+    assert Continue() == advance(run, Asked(None, 0, (op,), progressed=True), POLICY, NOW, 0).then
+    assert isinstance(advance(run, Asked(None, 0, (op,)), POLICY, NOW, 0).then, Retry)
+
+
+def asks() -> list[WaitAsked | InvokeAsked | SignalAsked]:
+    until = NOW + timedelta(hours=1)
+    return [
+        WaitAsked("a", "A", "WaitForEvent", "shop/paid", until, "async.data.n == 1"),
+        InvokeAsked("a", "A", "InvokeFunction", "shop-pay", "{}", until),
+        SignalAsked("a", "A", "WaitForSignal", "go", until),
+    ]
+
+
+@pytest.mark.parametrize("ask", asks())
+def test_what_is_waited_for_opens_a_pause_and_the_run_rests(ask: WaitAsked | InvokeAsked | SignalAsked):
+    decision = decide(Run("r"), asked(ask))
+
+    assert ({"a": StepStatus.WAITING}, End()) == (saved(decision), decision.then)
+    assert OpenPause(ask) in decision.effects
+    assert (1, 0) == (decision.run.open, decision.run.pending)
+
+
+@pytest.mark.parametrize("ask", asks())
+def test_what_is_waited_for_already_is_not_opened_twice(ask: WaitAsked | InvokeAsked | SignalAsked):
+    decision = decide(with_steps(a=StepStatus.WAITING), asked(ask))
+
+    assert ((), End()) == (decision.effects, decision.then)
+
+
+def test_an_answer_is_memoised_as_it_is_and_the_function_goes_on():
+    decision = decide(with_steps(a=StepStatus.WAITING), Resumed("a", '{"name":"shop/paid"}'))
+
+    step, closed, discover = decision.effects
+    assert (StepStatus.COMPLETED, '{"name":"shop/paid"}') == (step.status, step.memo)
+    assert (ClosePause("a"), Discover(), 0) == (closed, discover, decision.run.open)
+
+
+def test_a_failure_of_what_was_waited_for_is_an_error_of_the_step():
+    decision = decide(with_steps(a=StepStatus.WAITING), Resumed("a", error=ERROR))
+
+    step = decision.effects[0]
+    assert (StepStatus.FAILED, f'{{"error":{ERROR}}}', ERROR) == (step.status, step.memo, step.error)
+
+
+@pytest.mark.parametrize(("error", "memo"), [(None, "null"), (ERROR, f'{{"error":{ERROR}}}')])
+def test_a_timeout_is_null_unless_it_is_a_failure(error: str | None, memo: str):
+    decision = decide(with_steps(a=StepStatus.WAITING), TimedOut("a", error))
+
+    assert memo == decision.effects[0].memo
+
+
+@pytest.mark.parametrize("message", [Resumed("a", "1"), TimedOut("a")])
+@pytest.mark.parametrize("status", [StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SLEEPING, StepStatus.PLANNED])
+def test_an_answer_for_what_does_not_wait_changes_nothing(message: Resumed | TimedOut, status: StepStatus):
+    assert () == decide(with_steps(a=status), message).effects
+
+
+def test_an_answer_beside_pending_steps_leads_to_no_discovery():
+    decision = decide(with_steps(pending=1, a=StepStatus.WAITING, b=StepStatus.PLANNED), Resumed("a", "1"))
+
+    assert Discover() not in decision.effects
+
+
+def test_a_discovery_that_was_overtaken_by_an_answer_is_made_again():
+    """The app was asked before the wait was over, and so asks for it once more; nothing else is outstanding."""
+    run = with_steps(a=StepStatus.COMPLETED)
+    ask = asks()[0]
+
+    overtaken = decide(run, Asked(None, 0, (ask,), progressed=True))
+    stubborn = decide(run, Asked(None, 0, (ask,)))
+
+    assert (Continue(), Retry) == (overtaken.then, type(stubborn.then))

@@ -1,0 +1,113 @@
+"""What a run costs in statements and transactions: counted, because each of them is what the time goes into."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, event
+
+from orchestrator.core.effect import Status
+from orchestrator.core.message import Asked, StepDone
+from orchestrator.drivers.base import Answer, Call
+from orchestrator.engine.match import match
+from orchestrator.engine.work import work
+from orchestrator.store import schema
+from orchestrator.store.database import Database
+from orchestrator.store.postgresql import HotPath
+from tests.engine.world import World, returned
+from tests.services import own_database
+
+STEPS = 10
+
+
+class Costs:
+    """Statements (by whatever way they are sent) and transactions of more than one statement."""
+
+    def __init__(self) -> None:
+        self.counts = Counter[str]()
+
+    @contextmanager
+    def counting(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
+        me = threading.get_ident()
+
+        def note(kind: str) -> None:
+            if threading.get_ident() == me:
+                self.counts[kind] += 1
+
+        def statement(*args: object) -> None:
+            if "BEGIN" not in str(args[2]):
+                note("statements")
+
+        def commit(_conn: object) -> None:
+            note("transactions")
+
+        run, count = HotPath._run, HotPath._count
+        event.listen(Engine, "before_cursor_execute", statement)
+        event.listen(Engine, "commit", commit)
+        with monkeypatch.context() as patch:
+            patch.setattr(HotPath, "_run", lambda *args: (note("statements"), run(*args))[1])
+            patch.setattr(HotPath, "_count", lambda *args: (note("statements"), count(*args))[1])
+            yield self.counts
+        event.remove(Engine, "before_cursor_execute", statement)
+        event.remove(Engine, "commit", commit)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    if request.param == "sqlite":
+        yield from _world(f"sqlite:///{tmp_path / 'state.db'}")
+        return
+    with own_database("postgresql") as url:
+        yield from _world(url)
+
+
+def _world(url: str) -> Iterator[World]:
+    schema.upgrade(url)
+    database = Database(url, synchronous="OFF")
+    yield World(database)
+    database.close()
+
+
+def chain(call: Call) -> Answer:
+    done = len(call.memo)
+    if done == STEPS:
+        return returned(call)
+    return Answer(Asked(None, call.attempt, (StepDone(f"s{done}", f"s{done}", "StepRun", "1"),)), request_version=2)
+
+
+def test_each_hop_costs_what_it_may(world: World, monkeypatch: pytest.MonkeyPatch):
+    """On PostgreSQL one statement a hop; elsewhere a few, in one transaction a hop."""
+    one_by_one = world.parts.database.kind == "postgresql"
+    world.driver.answer = chain
+    # The function becomes known to this process by its first run, as it would in a worker.
+    [held] = match(world.parts, world.heard.take(), room=1)
+    work(world.parts, held)
+    world.send()
+
+    with Costs().counting(monkeypatch) as matching:
+        [held] = match(world.parts, world.heard.take(), room=1)
+    with Costs().counting(monkeypatch) as running:
+        work(world.parts, held)
+
+    assert Status.COMPLETED is world.run.status
+    if one_by_one:
+        assert {"statements": 3} == matching
+        assert {"statements": STEPS + 1} == running
+    else:
+        assert {"statements": 7, "transactions": 1} == matching
+        assert {"statements": 2 * STEPS + 7, "transactions": STEPS + 1} == running
+
+
+def test_taking_an_event_in_costs_one_transaction(world: World, monkeypatch: pytest.MonkeyPatch):
+    with Costs().counting(monkeypatch) as taking:
+        world.send()
+
+    if world.parts.database.kind == "postgresql":
+        assert {"statements": 1} == taking
+    else:
+        assert {"statements": 4, "transactions": 1} == taking

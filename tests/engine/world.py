@@ -1,0 +1,103 @@
+"""An engine with one function on a database, a settable clock and a driver whose answers the test writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from orchestrator.clock import SettableClock
+from orchestrator.core.event import Event
+from orchestrator.core.message import Returned
+from orchestrator.drivers.base import Answer, Call
+from orchestrator.engine.ingest import Ingest
+from orchestrator.engine.match import match
+from orchestrator.engine.parts import Parts
+from orchestrator.engine.recover import recover
+from orchestrator.engine.register import register
+from orchestrator.engine.work import take, work
+from orchestrator.ids import new_ulid
+from orchestrator.protocol.sync import parse_registration
+from orchestrator.queue.lease import Holdings
+from orchestrator.store import jobs, runs
+from orchestrator.store.database import Database
+from orchestrator.store.jobs import Hint
+from orchestrator.store.presence import Presence
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+REGISTRATION = (
+    b'{"appName":"app","url":"http://localhost/x","sdk":"py:v0.5.19","functions":[{"id":"app-fn","name":"fn",'
+    b'"triggers":[{"event":"a/b"}],"steps":{"step":{"id":"step","name":"step","runtime":{"type":"http",'
+    b'"url":"http://localhost/x?fnId=app-fn&stepId=step"}}}}]}'
+)
+
+
+@dataclass
+class Heard:
+    """An announcer that remembers."""
+
+    hints: list[Hint] = field(default_factory=list)
+
+    def announce(self, hints: list[Hint]) -> None:
+        self.hints += hints
+
+    def take(self) -> list[int]:
+        ids = [hint.job_id for hint in self.hints]
+        self.hints.clear()
+        return ids
+
+
+@dataclass
+class Scripted:
+    """A driver whose answers the test writes."""
+
+    answer: Callable[[Call], Answer]
+
+    def call(self, call: Call) -> Answer:
+        return self.answer(call)
+
+
+class World:
+    """An engine with one function, and the run of one event up to its first call."""
+
+    def __init__(self, database: Database) -> None:
+        self.clock, self.heard, self.driver = SettableClock(NOW), Heard(), Scripted(returned)
+        holdings = Holdings(database, Presence(database))
+        self.parts = Parts(database, self.clock, self.heard, holdings, self.driver, http=None)  # type: ignore[arg-type]
+        register(self.parts, parse_registration(REGISTRATION, {}))
+        self._ingest = Ingest(self.parts)
+        self.send()
+
+    def send(self) -> None:
+        """Take one event in; it is the one whose run `run` tells of."""
+        event = Event(new_ulid(), "a/b", "{}", int(NOW.timestamp() * 1000), NOW)
+        self._ingest.accept([event])
+        self.event_id = event.id
+
+    def start(self) -> None:
+        assert [] == match(self.parts, self.heard.take(), room=0)
+
+    def work(self) -> None:
+        """Lease what was announced and do it."""
+        for lease in take(self.parts, self.heard.take()):
+            work(self.parts, lease)
+
+    def die(self) -> None:
+        """Lease what was announced, and let the lease run out."""
+        assert take(self.parts, self.heard.take())
+        self.clock.advance(timedelta(seconds=31))
+        recover(self.parts)
+
+    @property
+    def run(self) -> runs.StoredRun:
+        with self.parts.database.read() as conn:
+            [run] = runs.of_event(conn, self.event_id)
+        return run
+
+    def states(self) -> list[int]:
+        with self.parts.database.read() as conn:
+            return [row.state for row in conn.execute(jobs.jobs.select())]
+
+
+def returned(call: Call) -> Answer:
+    return Answer(Returned(call.target, call.attempt, '"done"'))

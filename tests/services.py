@@ -1,0 +1,69 @@
+"""The services that suites need: where they are, and what happens when one is missing.
+
+A missing service skips the tests that need it, with the reason; with CI=true it fails them.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from itertools import count
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import create_engine, make_url
+
+#: Where each service is looked for, unless TEST_<NAME>_URL says otherwise.
+ADDRESSES = {
+    "postgresql": "postgresql+psycopg://root@127.0.0.1:5432/test",
+    "mariadb": "mysql+pymysql://root@127.0.0.1:3306/test",
+    "redis": "redis://127.0.0.1:6379/0",
+    "rabbitmq": "amqp://guest:guest@127.0.0.1:5672//",
+}
+_numbers = count(1)
+
+
+def require(name: str) -> str:
+    """The URL of a service; skips the test when nothing listens there, or fails it where CI=true."""
+    variable = f"TEST_{name.upper()}_URL"
+    url = os.environ.get(variable) or ADDRESSES[name]
+    missing = _missing(url, urlsplit(ADDRESSES[name]).port)
+    if missing is None:
+        return url
+    reason = f"{name} is needed and {missing}; start it, or set {variable}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@contextmanager
+def own_database(name: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database of one's own, dropped at the end whoever is still connected."""
+    home = make_url(require(name))
+    own = home.set(database=f"test_{os.getpid()}_{next(_numbers)}")
+    admin = create_engine(home, isolation_level="AUTOCOMMIT")
+    try:
+        with admin.connect() as conn:
+            conn.exec_driver_sql(f"DROP DATABASE IF EXISTS {own.database} WITH (FORCE)")
+            conn.exec_driver_sql(f"CREATE DATABASE {own.database}")
+            # Nobody looks at it after a power cut.
+            conn.exec_driver_sql(f"ALTER DATABASE {own.database} SET synchronous_commit = off")
+        yield own.render_as_string(hide_password=False)
+        with admin.connect() as conn:
+            conn.exec_driver_sql(f"DROP DATABASE {own.database} WITH (FORCE)")
+    finally:
+        admin.dispose()
+
+
+@cache
+def _missing(url: str, usual_port: int | None) -> str | None:
+    parts = urlsplit(url)
+    host, port = parts.hostname or "127.0.0.1", parts.port or usual_port
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+    except OSError as error:
+        return f"nothing answers at {host}:{port} ({error.strerror or error})"
+    return None

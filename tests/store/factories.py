@@ -1,0 +1,141 @@
+"""Rows with defaults: a test spells out only what it is about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from threading import Barrier
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, insert, select
+
+from orchestrator.core.effect import SaveStep, Status, StepStatus
+from orchestrator.core.event import Event
+from orchestrator.core.function import Function, Trigger
+from orchestrator.ids import named_uuid, new_ulid
+from orchestrator.store import functions, jobs, losses, runs, steps
+from orchestrator.store.apply import Holder, call_key
+from orchestrator.store.functions import Declared
+from orchestrator.store.jobs import Lease
+from orchestrator.store.runs import NewRun
+from orchestrator.store.tables import metadata
+
+T = TypeVar("T")
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+#: No test waits longer than this for another thread.
+PATIENCE = 20
+
+
+def after(seconds: float) -> datetime:
+    return NOW + timedelta(seconds=seconds)
+
+
+UNTIL = after(30)
+BY = Holder("worker", NOW, UNTIL)
+
+
+def an_event(name: str = "shop/order.paid", **values: Any) -> Event:
+    defaults = {"id": new_ulid(), "data": '{"n":1}', "ts": 1_767_000_000_000, "received_at": NOW}
+    return Event(name=name, **(defaults | values))
+
+
+def a_run(**values: Any) -> NewRun:
+    defaults = {
+        "id": new_ulid(),
+        "function_id": "f",
+        "function_version": 1,
+        "event_id": new_ulid(),
+        "event_name": "shop/order.paid",
+        "status": Status.RUNNING,
+        "queued_at": NOW,
+    }
+    return NewRun(**(defaults | values))
+
+
+def a_step(step_id: str, status: StepStatus = StepStatus.COMPLETED, **values: Any) -> SaveStep:
+    defaults = {"name": step_id, "op": "StepRun", "fresh": True}
+    if status.done:
+        defaults["memo"] = f'{{"data":"{step_id}"}}'
+    return SaveStep(id=step_id, status=status, **(defaults | values))
+
+
+def a_function(slug: str = "shop-pay", *events: str, checksum: str = "1", **values: Any) -> Declared:
+    triggers = tuple(Trigger(event=event) for event in events or ("shop/order.paid",))
+    defaults = {"name": slug, "url": "http://app", "triggers": triggers}
+    return Declared(Function(slug=slug, **(defaults | values)), f'{{"id":"{slug}"}}', checksum)
+
+
+def add_app(conn: Connection, name: str = "shop", *declared: Declared, now: datetime = NOW) -> str:
+    app_id = named_uuid("app", name)
+    functions.save_app(conn, app_id, {"name": name, "url": f"http://{name}"}, now)
+    functions.save_functions(conn, app_id, declared, now)
+    return app_id
+
+
+def add_run(conn: Connection, **values: Any) -> str:
+    run = a_run(**values)
+    runs.add(conn, [run])
+    return run.id
+
+
+def add_steps(conn: Connection, run_id: str, *saved: SaveStep) -> None:
+    steps.save(conn, run_id, saved, NOW)
+
+
+def add_job(conn: Connection, key: str = "job", run_at: datetime = NOW, kind: str = jobs.CALL, **values: Any) -> int:
+    return jobs.add(conn, kind, key, run_at, **values).job_id
+
+
+def take(conn: Connection, *ids: int, owner: str = "worker", now: datetime = NOW, until: datetime = UNTIL) -> Lease:
+    """The lease of the first of these jobs, all of which are leased."""
+    return jobs.lease(conn, ids, owner, now, until)[0]
+
+
+def add_leased(conn: Connection, key: str = "job", **values: Any) -> Lease:
+    return take(conn, add_job(conn, key, **values))
+
+
+def add_discovery(conn: Connection, run_id: str) -> Lease:
+    return jobs.add_leased(conn, jobs.CALL, call_key(run_id), run_id, BY.owner, NOW, UNTIL)
+
+
+def lose(conn: Connection, lease: Lease) -> Lease:
+    """Let the lease be lost: the job is leased anew, by another process."""
+    losses.recover(conn, lease, NOW)
+    return take(conn, lease.job_id, owner="another")
+
+
+def job(conn: Connection, job_id: int) -> Any:
+    """The job's row, or None."""
+    return conn.execute(select(metadata.tables["jobs"]).where(metadata.tables["jobs"].c.id == job_id)).first()
+
+
+def content(conn: Connection) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every table."""
+    return {
+        table.name: sorted((tuple(row) for row in conn.execute(select(table))), key=repr)
+        for table in metadata.sorted_tables
+    }
+
+
+def counts(conn: Connection) -> dict[str, int]:
+    """How many rows each table has; empty tables are left out."""
+    return {name: len(rows) for name, rows in content(conn).items() if rows}
+
+
+def insert_rows(conn: Connection, table: str, rows: Sequence[dict[str, Any]]) -> None:
+    conn.execute(insert(metadata.tables[table]), rows)
+
+
+def at_once(*calls: Callable[[], T]) -> list[T]:
+    """Make the calls in a thread each, all starting together; returns their results in order."""
+    barrier = Barrier(len(calls))
+
+    def start(call: Callable[[], T]) -> T:
+        barrier.wait(PATIENCE)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result(PATIENCE) for future in [pool.submit(start, call) for call in calls]]

@@ -1,0 +1,202 @@
+"""Plans: no query of a loop reads a whole table, however full it is; on PostgreSQL not even with a generic plan."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sqlalchemy import Connection, event, select
+
+from orchestrator.core.effect import Status, StepStatus
+from orchestrator.core.run import Run
+from orchestrator.ids import new_ulid
+from orchestrator.store import events, functions, history, jobs, keys, losses, pauses, runs, steps
+from orchestrator.store.database import Database
+from orchestrator.store.jobs import Lease
+from orchestrator.store.tables import metadata
+from tests.store.factories import NOW, UNTIL, a_step, add_app, after, an_event, insert_rows
+
+#: These index the jobs of one state only, so that reading all of one is reading what the query is about.
+SMALL = {"ix_jobs_ready", "ix_jobs_leased"}
+LARGE = {table.name for table in metadata.sorted_tables} - {"apps"}
+
+RUN = new_ulid()
+LEASE = Lease(7, 1, jobs.CALL, "call:7", RUN)
+LOST = Lease(7, 1, jobs.CALL, "call:7", RUN, until=UNTIL)
+
+QUERIES: dict[str, Callable[[Connection], object]] = {
+    "lease": lambda conn: jobs.lease(conn, list(range(2, 40)), "w", NOW, UNTIL),
+    "ready_for_matching": lambda conn: jobs.ready_for_matching(conn, 7),
+    "take_match": lambda conn: jobs.take_match(conn, 7),
+    "held": lambda conn: jobs.held(conn, LEASE),
+    "held_with_run": lambda conn: jobs.held_with_run(conn, LEASE),
+    "reset": lambda conn: jobs.reset(conn, LEASE),
+    "retry": lambda conn: jobs.retry(conn, LEASE, NOW, 1, "{}"),
+    "release": lambda conn: jobs.release(conn, LEASE, NOW),
+    "end": lambda conn: jobs.end(conn, LEASE),
+    "once_more": lambda conn: jobs.once_more(conn, LEASE),
+    "mark_again": lambda conn: jobs.mark_again(conn, "call:7"),
+    "end_all_of_run": lambda conn: jobs.end_all_of_run(conn, RUN),
+    "extend": lambda conn: jobs.extend(conn, [LEASE, Lease(19_001, 1, jobs.CALL, "k")], UNTIL),
+    "due": lambda conn: jobs.due(conn, NOW, NOW, 500),
+    "announced": lambda conn: jobs.announced(conn, list(range(2, 502)), NOW),
+    "lost": lambda conn: losses.lost(conn, NOW, ["dead"]),
+    "recover": lambda conn: losses.recover(conn, LOST, NOW),
+    "bury": lambda conn: losses.bury(conn, LEASE, "why"),
+    "owners": lambda conn: losses.owners(conn),
+    "backlog": lambda conn: jobs.backlog(conn, NOW),
+    "claim": lambda conn: keys.claim(conn, ("k",), "v", NOW, UNTIL),
+    "expire": lambda conn: keys.expire(conn, NOW, most=10),
+    "accept": lambda conn: events.accept(conn, [an_event(external_id="x")], NOW),
+    "load events": lambda conn: events.load(conn, [new_ulid(), new_ulid()]),
+    "warn": lambda conn: events.warn(conn, new_ulid(), "why"),
+    "page of events": lambda conn: events.page(conn, limit=20, before=new_ulid()),
+    "page of one name": lambda conn: events.page(conn, limit=20, name="e7"),
+    "load run": lambda conn: runs.load(conn, RUN),
+    "lock run": lambda conn: runs.lock(conn, RUN, ["s1", "s2"]),
+    "start": lambda conn: runs.start(conn, RUN, NOW),
+    "set_counts": lambda conn: runs.set_counts(conn, Run(RUN)),
+    "set_request_version": lambda conn: runs.set_request_version(conn, RUN, 1),
+    "finish": lambda conn: runs.finish(conn, RUN, Status.COMPLETED, None, None, NOW),
+    "runs of events": lambda conn: runs.of_events(conn, [new_ulid(), new_ulid()]),
+    "memos": lambda conn: steps.memos(conn, RUN),
+    "save steps": lambda conn: steps.save(conn, RUN, [a_step("s1", fresh=False), a_step("new")], NOW),
+    "steps of run": lambda conn: steps.of_run(conn, RUN),
+    "history of run": lambda conn: history.of_run(conn, RUN),
+    "listeners": lambda conn: functions.listeners(conn, ["e7/a.b", "e8"]),
+    "anyone_listens": lambda conn: functions.anyone_listens(conn, "e7/a.b"),
+    "function": lambda conn: functions.function(conn, "f7"),
+    "set_wait_look_back": lambda conn: functions.set_wait_look_back(conn, "f7", True),
+    "events since": lambda conn: events.since(conn, "e7", RUN, 100),
+    "anyone_waits": lambda conn: pauses.anyone_waits(conn, "e7"),
+    "paths": lambda conn: pauses.paths(conn, "e1"),
+    "candidates": lambda conn: pauses.candidates(conn, "e1", '["data","n"]', "n:7", NOW, RUN),
+    "pause": lambda conn: pauses.get(conn, RUN),
+    "pause of step": lambda conn: pauses.of_step(conn, RUN, "s1", pauses.EVENT),
+    "take": lambda conn: pauses.take(conn, [RUN, new_ulid()]),
+    "take_signal": lambda conn: pauses.take_signal(conn, "signal"),
+    "give_up_signal": lambda conn: pauses.give_up_signal(conn, "signal"),
+    "close": lambda conn: pauses.close(conn, RUN, "s1"),
+    "close_all_of_run": lambda conn: pauses.close_all_of_run(conn, RUN),
+    "drop_timeout": lambda conn: pauses.drop_timeout(conn, RUN, "s1"),
+}
+
+
+def crowd(conn: Connection) -> None:
+    """20 000 jobs: most of them far away, a tenth due, a twentieth leased; and runs, steps and events to match."""
+    ids = [RUN, *(new_ulid() for _ in range(1_999))]
+    run = {"function_id": "f", "function_version": 1, "event_name": "e", "status": "running", "queued_at": NOW}
+    insert_rows(conn, "runs", [run | {"id": it, "event_id": it} for it in ids])
+    event = {"ts": 0, "payload": "{}", "received_at": NOW}
+    insert_rows(conn, "events", [event | {"id": it, "name": f"e{at}"} for at, it in enumerate(ids)])
+    insert_rows(conn, "history", [{"run_id": it, "kind": "k", "at": NOW} for it in ids])
+    insert_rows(conn, "keys", [{"key": str(at), "value": "v", "expires_at": after(at - 100)} for at in range(len(ids))])
+    step = {"name": "s", "op": "StepRun", "status": StepStatus.COMPLETED.value, "counted": False, "attempts": 1}
+    insert_rows(conn, "steps", [step | {"run_id": it, "id": f"s{at}", "seq": at} for it in ids for at in range(5)])
+    pause = {"kind": pauses.EVENT, "step_id": "s1", "expires_at": after(99), "created_at": NOW}
+    term = {"event_name": "e1", "term_path": '["data","n"]'}
+    insert_rows(
+        conn, "pauses", [pause | term | {"id": it, "run_id": it, "term_key": f"n:{at}"} for at, it in enumerate(ids)]
+    )
+    insert_rows(conn, "jobs", [a_job(at, ids[at % len(ids)]) for at in range(20_000)])
+    app_id = add_app(conn)
+    function: dict[str, Any] = {"app_id": app_id, "name": "f", "version": 1, "config": "{}", "checksum": "1"}
+    function |= {"created_at": NOW, "updated_at": NOW}
+    insert_rows(conn, "functions", [function | {"id": f"f{at}", "slug": f"f{at}"} for at in range(4_000)])
+    insert_rows(conn, "triggers", [{"function_id": f"f{at}", "position": 0, "event": f"e{at}"} for at in range(4_000)])
+
+
+def a_job(at: int, run_id: str) -> dict[str, Any]:
+    leased = at % 20 == 7
+    return {
+        "kind": jobs.CALL,
+        "key": f"call:{at}",
+        "run_id": run_id,
+        "run_at": after(-60 if at % 10 == 0 else at),
+        "state": jobs.LEASED if leased else jobs.READY,
+        "generation": 1 if leased else 0,
+        "owner": "worker" if leased else None,
+        "lease_until": UNTIL if leased else None,
+    }
+
+
+def statements(conn: Connection, query: Callable[[Connection], object]) -> list[tuple[str, Any]]:
+    """What the query says to the database, with the values of its first row."""
+    said: list[tuple[str, Any]] = []
+
+    def remember(_conn: Any, _cursor: Any, statement: str, values: Any, _context: Any, many: bool) -> None:
+        said.append((statement, values[0] if many else values))
+
+    event.listen(conn, "before_cursor_execute", remember)
+    try:
+        with conn.begin_nested() as savepoint:
+            query(conn)
+            savepoint.rollback()
+    finally:
+        event.remove(conn, "before_cursor_execute", remember)
+    return [(statement, values) for statement, values in said if not re.match("SAVEPOINT|ROLLBACK|RELEASE", statement)]
+
+
+def scans(conn: Connection, statement: str, values: Any) -> list[str]:
+    """The large tables that the statement reads as a whole."""
+    if statement.startswith("INSERT"):
+        return []
+    return _scans_of_sqlite(conn, statement, values) if conn.dialect.name == "sqlite" else _scans(conn, statement)
+
+
+def _scans_of_sqlite(conn: Connection, statement: str, values: Any) -> list[str]:
+    plan = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
+    found = [re.match(r"SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?", row.detail) for row in plan]
+    return [match[1] for match in found if match and match[1] in LARGE and match[2] not in SMALL]
+
+
+def _scans(conn: Connection, statement: str) -> list[str]:
+    """By the generic plan, which knows no value."""
+    names = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement))
+    for number, name in enumerate(names, start=1):
+        statement = statement.replace(f"%({name})s", f"${number}")
+    conn.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
+    conn.exec_driver_sql(f"PREPARE asked AS {statement}")
+    nothing = f"({', '.join(['NULL'] * len(names))})" if names else ""
+    [plan] = conn.exec_driver_sql(f"EXPLAIN (FORMAT JSON) EXECUTE asked{nothing}").scalar_one()
+    conn.exec_driver_sql("DEALLOCATE asked")
+    return [node["Relation Name"] for node in _nodes(plan["Plan"]) if _reads_all(node)]
+
+
+def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield node
+    for inner in node.get("Plans", ()):
+        yield from _nodes(inner)
+
+
+def _reads_all(node: dict[str, Any]) -> bool:
+    if node.get("Relation Name") not in LARGE:
+        return False
+    if node["Node Type"] == "Seq Scan":
+        return True
+    through_index = node["Node Type"] in ("Index Scan", "Index Only Scan") and "Index Cond" not in node
+    return through_index and node["Index Name"] not in SMALL
+
+
+def test_no_query_of_a_loop_reads_a_whole_table(database: Database) -> None:
+    with database.write() as conn:
+        crowd(conn)
+        conn.exec_driver_sql("ANALYZE")
+
+    with database.write() as conn:
+        said = {name: statements(conn, query) for name, query in QUERIES.items()}
+        found = {name: [scans(conn, *it) for it in asked] for name, asked in said.items()}
+
+    assert {} == {name: tables for name, tables in found.items() if any(tables)}
+    assert all(said.values())
+
+
+def test_a_query_that_reads_a_whole_table_would_be_noticed(database: Database) -> None:
+    table = metadata.tables["jobs"]
+
+    def scan(conn: Connection) -> None:
+        conn.execute(select(table.c.id).where(table.c.payload == "x"))
+
+    with database.write() as conn:
+        assert [["jobs"]] == [scans(conn, *asked) for asked in statements(conn, scan)]

@@ -1,0 +1,123 @@
+"""The schema: what the migrations make is what the code expects, and every way between two versions is open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import create_engine, inspect, make_url, text
+
+from orchestrator.errors import ConfigError
+from orchestrator.store import schema
+from orchestrator.store.database import Database
+from orchestrator.store.tables import metadata
+
+
+def config(url: str = "sqlite://") -> Config:
+    config = Config()
+    config.set_main_option("script_location", "orchestrator:migrations")
+    config.set_main_option("path_separator", "os")
+    config.attributes["url"] = url
+    return config
+
+
+def ask(url: str, question: Any) -> Any:
+    engine = create_engine(url)
+    try:
+        with engine.connect() as conn:
+            return question(conn)
+    finally:
+        engine.dispose()
+
+
+def partial_indexes(url: str) -> dict[str, str]:
+    kind = make_url(url).get_backend_name()
+    where = {
+        "sqlite": "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql LIKE '%WHERE%'",
+        "postgresql": "SELECT indexname, indexdef FROM pg_indexes WHERE indexdef LIKE '%WHERE%'",
+    }
+    rows = ask(url, lambda conn: conn.execute(text(where[kind])).all())
+    return {name: definition.split("WHERE")[1].strip(" ()") for name, definition in rows}
+
+
+def test_the_migrations_make_exactly_the_tables_of_the_code(url: str) -> None:
+    options = {"compare_type": True, "compare_server_default": True}
+
+    def difference(conn: Any) -> Any:
+        return compare_metadata(MigrationContext.configure(conn, opts=options), metadata)
+
+    assert [] == ask(url, difference)
+
+
+def test_the_migrations_set_the_same_defaults_as_the_code(url: str, blank_url: str) -> None:
+    engine = create_engine(blank_url)
+    metadata.create_all(engine)
+    engine.dispose()
+
+    assert defaults(blank_url) == defaults(url)
+
+
+def defaults(url: str) -> dict[str, str]:
+    def read(conn: Any) -> dict[str, str]:
+        columns = {table: inspect(conn).get_columns(table) for table in metadata.tables}
+        return {
+            f"{table}.{column['name']}": column["default"]
+            for table, found in columns.items()
+            for column in found
+            if column["default"] is not None
+        }
+
+    found: dict[str, str] = ask(url, read)
+    assert "jobs.again" in found
+    return found
+
+
+def test_the_small_indexes_on_jobs_cover_one_state_each(url: str) -> None:
+    assert {"ix_jobs_leased": "state = 3", "ix_jobs_ready": "state = 2"} == partial_indexes(url)
+
+
+def test_upgrading_twice_does_nothing_the_second_time(blank_url: str) -> None:
+    assert None is schema.current(blank_url)
+
+    assert [schema.head()] * 2 == [schema.upgrade(blank_url), schema.upgrade(blank_url)]
+    assert schema.head() == schema.current(blank_url)
+
+
+def test_the_way_down_to_nothing_and_up_again_is_open(blank_url: str) -> None:
+    schema.upgrade(blank_url)
+
+    command.downgrade(config(blank_url), "base")
+    left = ask(blank_url, lambda conn: inspect(conn).get_table_names())
+    again = schema.upgrade(blank_url)
+
+    assert ["alembic_version"] == left
+    assert schema.head() == again
+
+
+def test_the_check_passes_at_the_newest_revision(url: str) -> None:
+    schema.check(url)
+
+
+def test_the_check_tells_the_way_out_of_an_empty_database(blank_url: str) -> None:
+    with pytest.raises(ConfigError, match=r"has no tables yet, .* needs \d+: run `orchestrator db upgrade`"):
+        schema.check(blank_url)
+
+
+def test_the_check_tells_the_revision_of_another_version(blank_url: str) -> None:
+    schema.upgrade(blank_url)
+    database = Database(blank_url)
+    with database.write() as conn:
+        conn.exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
+    database.close()
+
+    with pytest.raises(ConfigError, match=r"is at revision 0000, .* run `orchestrator db upgrade`"):
+        schema.check(blank_url)
+
+
+def test_the_migrations_have_one_head() -> None:
+    assert [schema.head()] == ScriptDirectory.from_config(config()).get_heads()

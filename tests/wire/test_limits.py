@@ -1,0 +1,46 @@
+"""Limits of a run that configuration sets."""
+
+from __future__ import annotations
+
+import inngest
+
+from tests.wire.harness import App, Embedded
+
+
+def test_a_run_that_memoises_more_than_it_may_fails_with_size_and_setting():
+    server = Embedded(max_state_bytes=100_000)
+    app = App(server.url, "limits")
+    ran: list[int] = []
+
+    @app.function("hoard", "limits/hoard")
+    def hoard(ctx: inngest.ContextSync) -> object:
+        for number in range(5):
+            ctx.step.run("part", lambda n=number: ran.append(n) or "x" * 40_000)
+        return "never"
+
+    app.serve([hoard])
+    run = server.ended(server.send("limits/hoard"))
+    app.stop()
+    server.stop()
+
+    assert ("Failed", "InngestErrStateOverflowed") == (run["status"], run["output"]["name"])
+    assert "max_state_bytes" in run["output"]["message"]
+    assert [0, 1, 2] == ran
+
+
+def test_a_run_of_more_steps_than_it_may_have_fails_and_says_so():
+    server = Embedded(max_steps=3)
+    app = App(server.url, "limits")
+
+    @app.function("long", "limits/long")
+    def long(ctx: inngest.ContextSync) -> object:
+        for _ in range(5):
+            ctx.step.run("part", lambda: 1)
+        return "never"
+
+    app.serve([long])
+    run = server.ended(server.send("limits/long"))
+    app.stop()
+    server.stop()
+
+    assert ("Failed", "InngestErrFunctionOverflowed") == (run["status"], run["output"]["name"])

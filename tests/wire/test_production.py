@@ -1,0 +1,491 @@
+"""The official Python SDK in production mode, and `orchestrator start`: who proves what to whom, and who is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import flask
+import inngest
+import pytest
+from werkzeug.serving import make_server
+
+from orchestrator import log
+from orchestrator.api.app import create_app
+from orchestrator.engine.register import add_url
+from orchestrator.errors import RequestError, TransportError
+from orchestrator.protocol import signature
+from orchestrator.protocol.signature import bearer_hash, without_prefix
+from tests.wire.harness import App, Keys, request, until
+from tests.wire.production import EVENT_KEY, KEY, OTHER_EVENT_KEY, OTHER_KEY, ProductionApp, ProductionServer
+
+Start = Callable[..., ProductionServer]
+MakeApp = Callable[..., ProductionApp]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Start servers; all of a test have one state directory."""
+    with ExitStack() as stack:
+
+        def started(**flags: object) -> ProductionServer:
+            server = ProductionServer(tmp_path / "state", **flags)
+            stack.callback(server.stop)
+            return server
+
+        yield started
+
+
+@pytest.fixture
+def server(start: Start) -> ProductionServer:
+    return start()
+
+
+@pytest.fixture
+def make_app() -> Iterator[MakeApp]:
+    """Make apps with one function, `greet`, of two steps; they are served, and not synced."""
+    with ExitStack() as stack:
+
+        def made(server: ProductionServer, signing_key: str = KEY, **options: Any) -> ProductionApp:
+            app = ProductionApp(server.url, "shop", Keys(EVENT_KEY, signing_key), **options)
+            stack.callback(app.stop)
+
+            @app.function("greet", "shop/greet")
+            def greet(ctx: inngest.ContextSync) -> object:
+                first = ctx.step.run("first", lambda: "x" * int(ctx.event.data.get("size", 1)))
+                if ctx.event.data.get("nap"):
+                    ctx.step.sleep("nap", timedelta(hours=1))
+                second = ctx.step.run("second", lambda: first)
+                return len(first) + len(second)
+
+            app.serve([greet])
+            return app
+
+        yield made
+
+
+def refusal_of(server: ProductionServer, url: str) -> TransportError:
+    with pytest.raises(TransportError) as refused:
+        server.sync(url)
+    return refused.value
+
+
+class TestSync:
+    def test_an_app_declares_its_functions_in_its_signed_answer(
+        self, server: ProductionServer, make_app: MakeApp
+    ) -> None:
+        app = make_app(server)
+
+        server.sync(app.url)
+
+        known = server.app()
+        assert ("shop", app.url, "py", 1, None) == (
+            known["name"],
+            known["url"],
+            known["sdk_language"],
+            known["function_count"],
+            known["error"],
+        )
+        [asked] = app.requests
+        assert ("PUT", "in_band", "cloud") == (
+            asked.method,
+            asked.headers["X-Inngest-Sync-Kind"],
+            asked.headers["X-Inngest-Server-Kind"],
+        )
+        assert asked.headers["X-Inngest-Signature"].startswith("t=")
+
+    def test_the_urls_of_the_configuration_are_asked_by_themselves(
+        self, server: ProductionServer, make_app: MakeApp
+    ) -> None:
+        app = make_app(server)
+
+        add_url(server.embedded.parts, app.url)
+
+        assert "shop" == until(lambda: server.app()["name"], "the app's name")
+
+    def test_an_app_whose_public_address_is_another_leaves_no_place_holder(
+        self, server: ProductionServer, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        app = make_app(server)
+        monkeypatch.setenv("INNGEST_SERVE_PATH", "/elsewhere")
+        add_url(server.embedded.parts, app.url)
+
+        server.sync(app.url)
+
+        assert app.url.replace("/api/inngest", "/elsewhere") == server.app()["url"]
+
+    def test_an_app_that_is_told_to_may_register_itself(self, server: ProductionServer, make_app: MakeApp) -> None:
+        app = make_app(server)
+
+        status, answer = request("PUT", app.url, {})
+
+        assert (200, True, 200) == (status, answer["ok"], answer["status"])
+        assert ("shop", app.url) == (server.app()["name"], server.app()["url"])
+
+    def test_an_app_may_register_itself_instead_of_answering_in_band(
+        self, server: ProductionServer, make_app: MakeApp
+    ) -> None:
+        app = make_app(server, meddle=lambda environ: environ.pop("HTTP_X_INNGEST_SYNC_KIND", None))
+
+        server.sync(app.url)
+
+        assert "shop" == server.app()["name"]
+
+    def test_an_app_with_another_key_refuses_our_question(self, server: ProductionServer, make_app: MakeApp) -> None:
+        app = make_app(server, signing_key=OTHER_KEY)
+
+        refused = refusal_of(server, app.url)
+
+        assert f"the app at {app.url} refused our signature (HTTP 401): its signing key differs from ours" == (
+            refused.message
+        )
+        assert "invalid_signing_key" == refused.code
+
+    def test_we_refuse_an_app_with_another_key_that_registers_itself(
+        self, server: ProductionServer, make_app: MakeApp
+    ) -> None:
+        app = make_app(
+            server,
+            signing_key=OTHER_KEY,
+            meddle=lambda environ: environ.pop("HTTP_X_INNGEST_SYNC_KIND", None),
+        )
+
+        refused = refusal_of(server, app.url)
+
+        assert f"we refused the registration of {app.url} (HTTP 401): its signing key differs from ours" == (
+            refused.message
+        )
+        assert [] == server.request("GET", "/v1/apps")[1]["data"]
+
+    def test_why_an_app_is_not_synced_is_kept_with_it(self, server: ProductionServer, make_app: MakeApp) -> None:
+        app = make_app(server, signing_key=OTHER_KEY)
+
+        add_url(server.embedded.parts, app.url)
+
+        known = until(lambda: server.app() if server.app()["error"] else None, "the reason")
+        assert ("invalid_signing_key", 0) == (known["error_code"], known["function_count"])
+        assert "refused our signature" in known["error"]
+
+    def test_an_app_in_development_mode_is_told_apart(self, server: ProductionServer) -> None:
+        app = App(server.url, "shop", keys=None)
+        app.serve([app.function("f", "shop/f")(lambda ctx: None)], sync=False)
+
+        refused = refusal_of(server, app.url)
+        app.stop()
+
+        assert "Sync rejected since it's from Cloud but expected Dev Server" in refused.message
+
+
+@pytest.fixture
+def answering() -> Iterator[Callable[..., str]]:
+    """Serve an app of no SDK that answers every request as told; gives its URL."""
+    with ExitStack() as stack:
+
+        def serve(body: bytes, **headers: str) -> str:
+            web = flask.Flask("pretender")
+
+            @web.route("/api/inngest", methods=["PUT"])
+            def answer() -> flask.Response:
+                names = {name.replace("_", "-"): value for name, value in headers.items()}
+                return flask.Response(body, headers={"X-Inngest-SDK": "inngest-py:v0.5.19"} | names)
+
+            http = make_server("127.0.0.1", 0, web, threaded=True)
+            threading.Thread(target=http.serve_forever, daemon=True).start()
+            stack.callback(http.shutdown)
+            return f"http://127.0.0.1:{http.port}/api/inngest"
+
+        yield serve
+
+
+class TestInBandAnswers:
+    BODY = b'{"app_id":"shop","url":"http://127.0.0.1:1/","functions":[]}'
+
+    def signed(self, server: ProductionServer, key: str, ago: int = 0) -> str:
+        return signature.sign(self.BODY, key, int(server.clock.now().timestamp()) - ago)
+
+    def test_what_is_not_signed_is_not_believed(self, server: ProductionServer, answering: Callable[..., str]) -> None:
+        refused = refusal_of(server, answering(self.BODY, X_Inngest_Sync_Kind="in_band"))
+
+        assert "unsigned" == refused.code
+        assert "did not sign its answer" in refused.message
+        assert [] == server.request("GET", "/v1/apps")[1]["data"]
+
+    @pytest.mark.parametrize(("key", "ago"), [(OTHER_KEY, 0), (KEY, 301), (KEY, -301)])
+    def test_what_is_signed_with_another_key_or_long_ago_is_not_believed(
+        self, server: ProductionServer, answering: Callable[..., str], key: str, ago: int
+    ) -> None:
+        proof = self.signed(server, key, ago)
+
+        refused = refusal_of(server, answering(self.BODY, X_Inngest_Sync_Kind="in_band", X_Inngest_Signature=proof))
+
+        assert "invalid_signing_key" == refused.code
+        assert "fits no signing key of ours" in refused.message
+        assert [] == server.request("GET", "/v1/apps")[1]["data"]
+
+    def test_what_is_signed_is_registered(self, server: ProductionServer, answering: Callable[..., str]) -> None:
+        proof = self.signed(server, KEY)
+
+        server.sync(answering(self.BODY, X_Inngest_Sync_Kind="in_band", X_Inngest_Signature=proof))
+
+        assert "shop" == server.app()["name"]
+
+    def test_a_signed_answer_that_is_no_declaration_is_refused(
+        self, server: ProductionServer, answering: Callable[..., str]
+    ) -> None:
+        body = b'{"app_id":"shop"}'
+        proof = signature.sign(body, KEY, int(server.clock.now().timestamp()))
+
+        with pytest.raises(RequestError, match="url is missing"):
+            server.sync(answering(body, X_Inngest_Sync_Kind="in_band", X_Inngest_Signature=proof))
+
+
+class TestRuns:
+    def test_a_run_goes_from_the_sdks_event_to_its_end(self, server: ProductionServer, make_app: MakeApp) -> None:
+        app = make_app(server)
+        server.sync(app.url)
+
+        [event_id] = app.client.send_sync(inngest.Event(name="shop/greet"))
+
+        run = server.ended(event_id)
+        assert ("Completed", 2, 0) == (run["status"], run["output"], server.failed_attempts(run["run_id"]))
+        calls = app.calls(run["run_id"])
+        assert 3 == len(calls)
+        assert {"cloud"} == {call.headers["X-Inngest-Server-Kind"] for call in calls}
+
+    def test_an_app_fetches_a_large_state_with_its_key(self, server: ProductionServer, make_app: MakeApp) -> None:
+        app = make_app(server)
+        server.sync(app.url)
+
+        run = server.ended(server.send("shop/greet", {"size": 2_500_000}))
+
+        assert ("Completed", 5_000_000) == (run["status"], run["output"])
+        assert [False, False, True] == [call.body["use_api"] for call in app.calls(run["run_id"])]
+
+    def test_a_call_that_the_app_refuses_says_so(self, server: ProductionServer, make_app: MakeApp) -> None:
+        app = make_app(server)
+        server.sync(app.url)
+        app.stop()
+        stranger = make_app(server, signing_key=OTHER_KEY)
+        registration = server.request("GET", "/v1/apps/shop/functions")[1][0]["config"]
+        moved = json.loads(json.dumps(registration).replace(app.url, stranger.url))
+        server.request(
+            "POST", "/fn/register", {"url": stranger.url, "appName": "shop", "sdk": "py:v1", "functions": [moved]}
+        )
+
+        [run] = server.runs_of(server.send("shop/greet"))
+        server.failed(run["run_id"], 1)
+
+        [failure] = [it for it in server.run(run["run_id"])["history"] if it["kind"] == "attempt failed"]
+        assert "do both sides have the same signing key?" in json.dumps(failure)
+
+
+class TestEventKeys:
+    @pytest.mark.parametrize("key", [EVENT_KEY, OTHER_EVENT_KEY])
+    def test_each_key_of_the_configuration_is_taken(self, server: ProductionServer, key: str) -> None:
+        assert 200 == server.ask("POST", f"/e/{key}", None, {"name": "shop/greet"})[0]
+
+    @pytest.mark.parametrize("key", ["NO_EVENT_KEY_SET", EVENT_KEY[:-1], EVENT_KEY + "0", EVENT_KEY.upper(), "%C3%A9"])
+    def test_any_other_is_refused(self, server: ProductionServer, key: str) -> None:
+        status, answer = server.ask("POST", f"/e/{key}", f"Bearer {bearer_hash(KEY)}", {"name": "shop/greet"})
+
+        assert (401, 401, "Event key not found", []) == (status, answer["status"], answer["error"], answer["ids"])
+        assert [] == server.request("GET", "/v1/events")[1]["data"]
+
+    def test_the_sdk_reports_it(self, server: ProductionServer) -> None:
+        client = inngest.Inngest(
+            app_id="shop",
+            api_base_url=server.url,
+            event_api_base_url=server.url,
+            is_production=True,
+            signing_key=KEY,
+            event_key="wrong",
+        )
+
+        with pytest.raises(Exception, match="Event key not found"):
+            client.send_sync(inngest.Event(name="shop/greet"))
+
+
+class TestBearer:
+    def test_no_route_is_open_without_a_token_or_with_a_wrong_one(self, server: ProductionServer) -> None:
+        routes = create_app(server.embedded.parts).url_map.bind("localhost")
+        wrong = [
+            None,
+            "Bearer",
+            "Bearer wrong",
+            f"Bearer {bearer_hash(OTHER_KEY)}",
+            f"Basic {bearer_hash(KEY)}",
+            bearer_hash(KEY),
+            f"Bearer {bearer_hash(KEY)[:-1]}",
+        ]
+        ulid = "01J00000000000000000000000"
+        paths = {
+            (method, routes.build(rule.endpoint, dict.fromkeys(rule.arguments, ulid), method=method))
+            for rule in routes.map.iter_rules()
+            if rule.endpoint not in ("server.health", "api-docs.openapi_json")
+            for method in (rule.methods or set()) - {"OPTIONS"}
+        }
+
+        answers = {(method, path): {server.ask(method, path, given)[0] for given in wrong} for method, path in paths}
+
+        assert {pair: {401} for pair in paths} == answers
+        assert {"/fn/register", "/fn/remove", "/dev", "/v1/events", "/v0/connect/start"} <= {path for _, path in paths}
+
+    @pytest.mark.parametrize("token", [bearer_hash(KEY), f"signkey-prod-{bearer_hash(KEY)}", KEY, without_prefix(KEY)])
+    def test_the_hash_with_or_without_its_prefix_and_the_key_itself_are_taken(
+        self, server: ProductionServer, token: str
+    ) -> None:
+        assert 200 == server.ask("GET", "/v1/events", f"Bearer {token}")[0]
+
+    def test_a_refusal_is_readable_for_the_sdks(self, server: ProductionServer) -> None:
+        status, answer = server.ask("POST", "/fn/register", "Bearer wrong", {})
+
+        assert (401, 401, "unauthorized") == (status, answer["status"], answer["code"])
+        assert answer["error"].startswith("Authentication failed")
+
+    def test_that_it_is_up_is_told_to_everybody_and_nothing_of_development_to_nobody(
+        self, server: ProductionServer
+    ) -> None:
+        assert [200, 401, 404] == [
+            server.ask("GET", "/health", None)[0],
+            server.ask("GET", "/dev", None)[0],
+            server.request("GET", "/dev")[0],
+        ]
+
+
+class TestRotation:
+    def test_no_call_fails_while_the_server_has_the_new_key_and_the_app_the_former(
+        self, start: Start, make_app: MakeApp
+    ) -> None:
+        server = start(signing_key=OTHER_KEY, signing_key_fallback=KEY)
+        app = make_app(server, signing_key=KEY)
+
+        server.sync(app.url)
+        assert 200 == request("PUT", app.url, {})[1]["status"]
+        run = server.ended(server.send("shop/greet", {"size": 2_500_000}))
+
+        assert ("Completed", 0) == (run["status"], server.failed_attempts(run["run_id"]))
+        assert {0, 1} >= {len([it for it in run["steps"] if it["attempts"] > 1])}
+
+    def test_no_call_fails_while_the_app_has_the_new_key_and_the_server_the_former(
+        self, start: Start, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        server = start()
+        monkeypatch.setenv("INNGEST_SIGNING_KEY_FALLBACK", KEY)
+        app = make_app(server, signing_key=OTHER_KEY)
+
+        server.sync(app.url)
+        assert 200 == request("PUT", app.url, {})[1]["status"]
+        run = server.ended(server.send("shop/greet", {"size": 2_500_000}))
+
+        assert ("Completed", 0) == (run["status"], server.failed_attempts(run["run_id"]))
+
+    def test_a_run_under_way_outlives_the_exchange_of_both_sides(
+        self, start: Start, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = start()
+        app = make_app(before)
+        before.sync(app.url)
+        [run] = before.runs_of(before.send("shop/greet", {"nap": True}))
+        before.step(run["run_id"], "nap", "Sleeping")
+        before.stop()
+
+        after = start(signing_key=OTHER_KEY, signing_key_fallback=KEY, port=before.embedded.port)
+        after.skip(timedelta(minutes=61))
+        ended = after.run_ended(run["run_id"])
+        app.stop()
+        monkeypatch.setenv("INNGEST_SIGNING_KEY_FALLBACK", KEY)
+        renewed = make_app(after, signing_key=OTHER_KEY)
+        assert 200 == request("PUT", renewed.url, {})[1]["status"]
+        next_run = after.ended(after.send("shop/greet"))
+
+        assert ["Completed", "Completed"] == [ended["status"], next_run["status"]]
+        assert [0, 0] == [after.failed_attempts(it["run_id"]) for it in (ended, next_run)]
+
+
+class TestAddresses:
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "10.1.2.3", "2130706433", "169.254.169.254"])
+    def test_an_app_at_a_private_address_cannot_register_unless_its_network_is_allowed(
+        self, start: Start, host: str
+    ) -> None:
+        server = start(allowed_networks="192.168.7.0/24")
+        body = {"url": f"http://{host}:1/api/inngest", "appName": "shop", "sdk": "py:v1", "functions": []}
+
+        status, answer = server.request("POST", "/fn/register", body)
+
+        assert 400 == status
+        assert "address and may not be called" in answer["error"]
+        assert "allowed_networks (ORCHESTRATOR_ALLOWED_NETWORKS)" in answer["error"]
+
+    @pytest.mark.parametrize("host", ["1.1.1.1", "192.168.7.8", "nowhere.invalid"])
+    def test_an_app_elsewhere_can(self, start: Start, host: str) -> None:
+        server = start(allowed_networks="192.168.7.0/24", poll=False)
+        body = {"url": f"http://{host}:1/api/inngest", "appName": "shop", "sdk": "py:v1", "functions": []}
+
+        assert 200 == server.request("POST", "/fn/register", body)[0]
+
+    def test_a_function_cannot_live_where_its_app_may_not(self, server: ProductionServer) -> None:
+        runtime = {"type": "http", "url": "http://10.1.2.3/api/inngest?fnId=shop-f&stepId=step"}
+        step = {"id": "step", "name": "step", "runtime": runtime}
+        function = {"id": "shop-f", "name": "f", "triggers": [{"event": "shop/f"}], "steps": {"step": step}}
+        body = {"url": "http://127.0.0.1:1/", "appName": "shop", "sdk": "py:v1", "functions": [function]}
+
+        status, answer = server.request("POST", "/fn/register", body)
+
+        assert 400 == status
+        assert "10.1.2.3 is a private address" in answer["error"]
+
+    def test_an_app_at_a_private_address_is_not_asked(self, start: Start, make_app: MakeApp) -> None:
+        server = start(allowed_networks=())
+        app = make_app(server)
+
+        refused = refusal_of(server, app.url)
+
+        assert "blocked_address" == refused.code
+        assert "127.0.0.1 is a loopback address" in refused.message
+        assert "allowed_networks (ORCHESTRATOR_ALLOWED_NETWORKS)" in refused.message
+        assert [] == app.requests
+
+
+#: Loggers of the app and its SDK, which live in this process too.
+THEIRS = ("httpx", "httpcore", "inngest", "werkzeug", "shop")
+
+
+def test_nothing_secret_is_logged_or_answered(
+    start: Start, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = io.StringIO()
+    log.configure(log.render_json, "debug", stream)
+    caplog.set_level(logging.DEBUG)
+    try:
+        server = start(signing_key=KEY, signing_key_fallback=OTHER_KEY)
+        app = make_app(server, signing_key=OTHER_KEY)
+        server.sync(app.url)
+        request("PUT", app.url, {})
+        run = server.ended(app.client.send_sync(inngest.Event(name="shop/greet", data={"size": 2_500_000}))[0])
+        stranger = make_app(server, signing_key="signkey-prod-" + "c4" * 32)
+        add_url(server.embedded.parts, stranger.url)
+        until(lambda: "app not synced" in stream.getvalue(), "the refusal of the stranger")
+        for path in ("/v1/events", "/v1/apps", f"/v1/runs/{run['run_id']}", "/v1/apps/shop/functions", "/dev", "/x"):
+            server.request("GET", path)
+        server.ask("GET", "/v1/events", "Bearer wrong")
+        server.ask("POST", f"/e/{EVENT_KEY}", None, [{"name": ""}])
+        server.ask("POST", "/e/wrong", None, {"name": "shop/greet"})
+    finally:
+        log.reset()
+
+    assert "Completed" == run["status"]
+    records = [it.getMessage() for it in caplog.records if not it.name.startswith(THEIRS)]
+    told = "\n".join([stream.getvalue(), *records, *server.embedded.answers, repr(server.embedded.config)])
+    keys = [KEY, OTHER_KEY, *map(without_prefix, (KEY, OTHER_KEY)), *map(bearer_hash, (KEY, OTHER_KEY))]
+    events = [EVENT_KEY, OTHER_EVENT_KEY]
+    hashes = [hashlib.sha256(key.encode()).hexdigest() for key in (*keys, *events)]
+    assert [] == [secret for secret in (*keys, *events, *hashes) if secret.lower() in told.lower()]
+    assert "run completed" in told

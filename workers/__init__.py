@@ -1,0 +1,1 @@
+"""Processes that work: thin, they take hints and call the engine."""

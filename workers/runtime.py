@@ -1,0 +1,77 @@
+"""What one Celery worker process works with: made once, after the fork, from the configuration."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+from orchestrator import bootstrap, log
+from orchestrator.clock import SystemClock
+from orchestrator.config import Config, require_secrets
+from orchestrator.engine.branch import Held
+from orchestrator.engine.parts import Parts
+from orchestrator.engine.poll import Poller
+from orchestrator.engine.register import add_url
+from orchestrator.errors import ConfigError
+from orchestrator.queue.announce import Announcer, BrokerAnnouncer
+from orchestrator.queue.local import LocalQueue, Shared
+from orchestrator.store import schema
+from orchestrator.workers.inprocess import InProcessWorker
+from orchestrator.workers.pool import Pool
+from orchestrator.workers.sweeper import SWEEP, SWEEP_ALONE
+
+_log = log.get(__name__)
+
+
+@dataclass(slots=True)
+class Runtime:
+    """A running worker of this process."""
+
+    worker: InProcessWorker
+    poller: Poller | None = None
+
+    def stop(self) -> None:
+        """Drain and end."""
+        if self.poller is not None:
+            self.poller.stop()
+        self.worker.stop()
+
+
+def start(config: Config, executors: int) -> Runtime:
+    """Begin working, at most `executors` calls at once.  Raises `ConfigError` for what cannot be used."""
+    if config.database_url is None:
+        raise ConfigError(
+            "database_url is not set: workers in processes of their own share a database; give DATABASE_URL one "
+            "(or ORCHESTRATOR_DATABASE_URL), or run everything in one process with `orchestrator start`"
+        )
+    require_secrets(config)
+    schema.check(config.database_url)
+    clock = SystemClock()
+    queue = LocalQueue(clock)
+    pool = Pool[Held](executors)
+    others: Announcer = BrokerAnnouncer(config.broker_url) if config.broker_url else queue
+    announcer = Shared(queue, others, lambda: max(0, pool.room - queue.depth), clock)
+    parts = bootstrap.parts(config, config.database_url, announcer, clock=clock)
+    if not config.broker_url:
+        _log.warning("no broker set", way_out="give ORCHESTRATOR_BROKER_URL one; until then workers look for work")
+    every = SWEEP if config.broker_url else SWEEP_ALONE
+    worker = InProcessWorker(parts, queue, pool, alone=False, drain=config.grace, sweep_every=every)
+    worker.start()
+    _log.info("worker ready", owner=parts.holdings.owner, executors=executors, broker=bool(config.broker_url))
+    return Runtime(worker, _poller(config, parts))
+
+
+def _poller(config: Config, parts: Parts) -> Poller | None:
+    """Keep the apps named in the configuration synced, if there are any; every worker does, which does no harm."""
+    if not config.sdk_urls:
+        return None
+    for url in config.sdk_urls:
+        add_url(parts, url)
+    poller = Poller(parts, interval=config.poll_interval, poll=config.poll, discover=False, own_port=0)
+    poller.start()
+    return poller
+
+
+def configure_log(config: Config) -> None:
+    """Write this process's records as JSON lines."""
+    log.configure(log.render_json, config.log_level, sys.stdout)
