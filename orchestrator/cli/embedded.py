@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
@@ -37,16 +38,17 @@ HTTP_GRACE = 1.0
 
 def run(config: Config) -> None:
     """Run a server until interrupted or terminated."""
-    stopped = threading.Event()
+    # No Event: its `set`, in a handler that interrupts the same thread inside its `wait`, takes a lock already held.
+    signals = SimpleQueue[int]()
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopped.set()
+    def stop(number: int, _frame: FrameType | None) -> None:
+        signals.put(number)
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
     server = EmbeddedServer(config)
     server.start()
-    stopped.wait()
+    signals.get()
     server.stop()
 
 

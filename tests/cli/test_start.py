@@ -118,12 +118,14 @@ def test_the_server_keeps_its_state_and_ends_by_term(tmp_path: Path, shared: boo
         env["DATABASE_URL"] = f"sqlite:///{tmp_path / 'shared.db'}"
         schema.upgrade(env["DATABASE_URL"])
     command = [sys.executable, "-m", "orchestrator.cli.main", "start", "--port", "0", "--host", "127.0.0.1", "--json"]
-    server = subprocess.Popen(command, cwd=tmp_path, env=env | KEYS, stdout=subprocess.PIPE, text=True)
-
-    assert server.stdout is not None
-    ready = json.loads(server.stdout.readline())
-    server.send_signal(signal.SIGTERM)
-    rest, _ = server.communicate(timeout=10)
+    with subprocess.Popen(command, cwd=tmp_path, env=env | KEYS, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            ready = json.loads(server.stdout.readline())
+            server.send_signal(signal.SIGTERM)
+            rest, _ = server.communicate(timeout=30)
+        finally:
+            server.kill()
 
     assert ("server ready", "start", 0, "") == (ready["message"], ready["mode"], server.returncode, rest)
     assert ("database (sqlite)" if shared else ".orchestrator") == ready["state"]
