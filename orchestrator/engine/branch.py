@@ -42,7 +42,8 @@ class Branch:
         version = parts.versions.get(run.function_id, run.function_version)
         if version is None:
             return None
-        loaded = Loaded(run.stored(), slug, "", run.function_version, False, event)
+        timed = bool(version.function.timeouts)
+        loaded = Loaded(run.stored(), slug, "", run.function_version, False, event, timed=timed)
         fresh = Run(run.id, run.status, last_seq=0)
         return cls(loaded, version.function, version.checkpoints, fresh, {}, {}, loaded.run.request_version, 0)
 
@@ -60,6 +61,7 @@ class Branch:
         last = max((memo.seq or 0 for memo in memos), default=0)
         run = Run(run_id, stored.status, stored.pending, stored.open, len(known), last, known)
         version = parts.versions.read(loaded)
+        loaded = replace(loaded, timed=bool(version.function.timeouts))
         size = sum(map(len, done.values()))
         asked = stored.request_version
         return cls(loaded, version.function, version.checkpoints, run, known, done, asked, len(done), size)

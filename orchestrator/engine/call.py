@@ -12,7 +12,7 @@ from orchestrator.drivers.base import Answer
 from orchestrator.engine.branch import Branch
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import settle
-from orchestrator.store import jobs, runs
+from orchestrator.store import jobs, run_timeouts, runs
 from orchestrator.store.apply import Applied
 from orchestrator.store.jobs import Hint, Lease
 
@@ -54,14 +54,28 @@ def _take_up(parts: Parts, lease: Lease) -> Branch | None:
         gone = f'{{"name":"FunctionRemoved","message":"the function {branch.slug} is no longer served by its app"}}'
         _settle(parts, lease, branch, Answer(Threw(None, lease.attempt, gone, retryable=False)))
         return None
+    if branch.loaded.timed and _is_late(parts, lease, branch):
+        return None
     if branch.run.status is Status.QUEUED:
         _start(parts, branch)
     return branch
 
 
+def _is_late(parts: Parts, lease: Lease, branch: Branch) -> bool:
+    """End a run whose time is up.  Its own job does that, but may come after this one where many wait for a worker."""
+    with parts.database.read() as conn:
+        expired = run_timeouts.overdue(conn, branch.run.id, parts.clock.now())
+    if expired is not None:
+        settle(parts, lease, branch.loaded, expired, max_attempts=1)
+    return expired is not None
+
+
 def _start(parts: Parts, branch: Branch) -> None:
+    now, timeouts = parts.clock.now(), branch.function.timeouts
     with parts.database.write() as conn:
-        runs.start(conn, branch.run.id, parts.clock.now())
+        started = runs.start(conn, branch.run.id, now)
+        hints = run_timeouts.begin(conn, branch.run.id, timeouts, now) if started and timeouts else []
+    parts.announcer.announce(hints)
 
 
 def _settle(parts: Parts, lease: Lease, branch: Branch, answer: Answer) -> tuple[Applied, bool]:

@@ -16,6 +16,7 @@ from orchestrator.core.message import (
     Asked,
     Cancelled,
     Checkpointed,
+    Expired,
     Message,
     Resumed,
     Returned,
@@ -83,7 +84,8 @@ def _settle(
 ) -> tuple[Applied, Decision | None]:
     by = parts.holder()
     policy = parts.settings.policy(max_attempts)
-    hot = parts.database.hot if loaded.run.correlation_id is None else None
+    plain = loaded.run.correlation_id is None and not loaded.timed
+    hot = parts.database.hot if plain else None
     if known is not None and lease is not None and hot is not None:
         decision = advance(known, message, policy, by.now, parts.chance())
         ending = ending_of(loaded, decision, by.now)
@@ -159,7 +161,7 @@ def _step_ids(message: Message) -> list[str]:
     match message:
         case Woke() | Resumed() | TimedOut():
             return [message.step_id]
-        case Cancelled():
+        case Cancelled() | Expired():
             return []
         case Returned() | Asked() | Checkpointed() as reply:
             ids = [op.id for op in reply.ops]

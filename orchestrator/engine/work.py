@@ -8,6 +8,7 @@ from orchestrator import log
 from orchestrator.engine.branch import Branch, Held
 from orchestrator.engine.bury import crashed
 from orchestrator.engine.call import call
+from orchestrator.engine.expire import expire
 from orchestrator.engine.look_back import look_back
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.resume import cancel_by_event, resume, time_out
@@ -23,6 +24,7 @@ HANDLERS: Mapping[str, Callable[[Parts, Lease, Branch | None], None]] = {
     jobs.CANCEL: cancel_by_event,
     jobs.LOOK_BACK: look_back,
     jobs.RESUME: resume,
+    jobs.RUN_TIMEOUT: expire,
     jobs.TIME_OUT: time_out,
     jobs.WAKE: wake,
 }

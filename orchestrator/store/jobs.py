@@ -17,6 +17,7 @@ from orchestrator.store.tables import jobs, runs
 
 MATCH, CALL, WAKE = "match", "call", "wake"
 RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
+RUN_TIMEOUT = "run_timeout"
 
 READY, LEASED, DEAD = 2, 3, 5
 # As literals, so that the partial indexes on them are used (a parameter would make a plan that scans).

@@ -89,6 +89,8 @@ class Loaded:
     #: What the app runs on, as it said when it was synced.
     sdk_language: str | None = None
     sdk_version: str | None = None
+    #: A time-out of its function may end it, for which a job stands.
+    timed: bool = False
 
 
 _LOAD = (
