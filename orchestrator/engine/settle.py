@@ -184,6 +184,7 @@ def ending_of(loaded: Loaded, decision: Decision, now: datetime) -> list[Event]:
         result,
         finish.error,
         loaded.run.correlation_id,
+        loaded.run.requeues,
     )
     return ending_events(ending, loaded.run.event_name, now, (new_ulid(), new_ulid()))
 

@@ -73,6 +73,8 @@ class StoredRun:
     started_at: datetime | None
     ended_at: datetime | None
     correlation_id: str | None = None
+    #: How often it failed for a dead job and was made to go on.
+    requeues: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +209,15 @@ def reopen(conn: Connection, run_id: str) -> bool:
     statement = (
         update(runs)
         .where(runs.c.id == run_id, runs.c.status == literal_column("'failed'"))
-        .values(status=Status.RUNNING.value, output=None, error=None, ended_at=None, pending=0, open=0)
+        .values(
+            status=Status.RUNNING.value,
+            output=None,
+            error=None,
+            ended_at=None,
+            pending=0,
+            open=0,
+            requeues=runs.c.requeues + 1,
+        )
     )
     return conn.execute(statement).rowcount == 1
 
@@ -264,4 +274,5 @@ def _stored(row: Row[Any]) -> StoredRun:
         row.started_at,
         row.ended_at,
         row.correlation_id,
+        row.requeues,
     )

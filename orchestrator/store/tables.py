@@ -107,6 +107,7 @@ runs = Table(
     Column("started_at", Moment),
     Column("ended_at", Moment),
     Column("correlation_id", String(96)),  # the run and step that invoked it, with a dot between
+    Column("requeues", SmallInteger, nullable=False, server_default="0"),
     UniqueConstraint("function_id", "event_id"),
 )
 
