@@ -39,7 +39,7 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
         branch = branch if follows else None
         held = applied.lease
         if _had_its_turn(parts, began, calls):
-            _hand_on(parts, held)
+            hand_on(parts, held)
             return
 
 
@@ -113,7 +113,8 @@ def _had_its_turn(parts: Parts, began: datetime, calls: int) -> bool:
     return calls >= settings.continue_calls or parts.clock.now() - began >= settings.continue_span
 
 
-def _hand_on(parts: Parts, lease: Lease) -> None:
+def hand_on(parts: Parts, lease: Lease) -> None:
+    """Give a leased job back, so that others have their turn."""
     now = parts.clock.now()
     with parts.database.write() as conn:
         released = jobs.release(conn, lease, now)

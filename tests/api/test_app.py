@@ -36,6 +36,9 @@ GUARDED = [
     ("GET", "/v1/apps/shop/functions"),
     ("PATCH", "/v1/functions/shop-pay"),
     ("POST", "/v1/signals"),
+    ("POST", "/v1/cancellations"),
+    ("GET", "/v1/cancellations"),
+    ("DELETE", f"/v1/cancellations/{ID}"),
 ]
 
 

@@ -68,9 +68,9 @@ class World:
         self._ingest = Ingest(self.parts)
         self.send()
 
-    def send(self, ahead: timedelta = timedelta()) -> None:
+    def send(self, ahead: timedelta = timedelta(), name: str = "a/b", data: str = "{}") -> None:
         """Take one event in, perhaps of a time to come; it is the one whose run `run` tells of."""
-        event = Event(new_ulid(), "a/b", "{}", int((NOW + ahead).timestamp() * 1000), NOW)
+        event = Event(new_ulid(), name, data, int((NOW + ahead).timestamp() * 1000), NOW)
         self._ingest.accept([event])
         self.event_id = event.id
 
