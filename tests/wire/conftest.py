@@ -41,7 +41,15 @@ def server(services: Services | None, tmp_path: Path) -> Iterator[Server]:
 
 
 #: What these test is the same for functions on Flask and for coroutines on FastAPI.
-_ON_BOTH = ("test_run_loop", "test_waits", "test_invoke", "test_cancel_on", "test_cancellations", "test_timeouts")
+_ON_BOTH = {
+    "test_cancel_on",
+    "test_cancellations",
+    "test_invoke",
+    "test_parallel_steps",
+    "test_run_loop",
+    "test_timeouts",
+    "test_waits",
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
