@@ -19,6 +19,11 @@ EXECUTOR_TASK = "orchestrator.executor"
 TASKS_MODULE = "orchestrator.workers.tasks"
 
 
+def app_queue(app: str) -> str:
+    """The queue of the processes that hold an app's functions."""
+    return f"orchestrator.app.{app}"
+
+
 def transport_options(url: str) -> dict[str, Any]:
     """The options of the transport a broker URL names."""
     transport = url.partition("://")[0].partition("+")[0]
