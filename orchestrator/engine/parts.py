@@ -58,12 +58,12 @@ class Parts:
     holdings: Holdings
     driver: Driver
     http: HttpClient
-    #: Functions of this very process.
-    local: LocalDriver = field(default_factory=LocalDriver)
     settings: Settings = field(default_factory=Settings)
     #: What this process has read of its functions.
     versions: Versions = field(default_factory=Versions)
     chance: Callable[[], float] = random.random
+    #: Functions of this very process.
+    local: LocalDriver = field(default_factory=LocalDriver)
 
     def holder(self) -> Holder:
         """This process as the holder of leases made now."""

@@ -76,7 +76,7 @@ class Progress:
         Raises `NonRetriable` for what cannot be an event, and `Abandoned` when they cannot be stored.
         """
         now = self.parts.clock.now()
-        body = orjson.dumps([_wire(event, f"{self.branch.run.id}:{seed[:16]}:{at}") for at, event in enumerate(new)])
+        body = orjson.dumps(wire_events(new, f"{self.branch.run.id}:{seed[:16]}"))
         parsed = parse_events(body, id_at=lambda _: new_ulid(), now=now, limits=_LIMITS)
         if parsed.error is not None:
             raise NonRetriable(parsed.error.message)
@@ -115,8 +115,15 @@ def accept(parts: Parts, received: tuple[Event, ...]) -> list[str]:
     return ids
 
 
-def _wire(event: NewEvent, event_id: str) -> dict[str, object]:
-    made: dict[str, object] = {"name": event.name, "id": event.id or event_id}
+def wire_events(new: Sequence[NewEvent], seed: str | None = None) -> list[dict[str, object]]:
+    """Events as the event API takes them; with a seed those without an id of their own get one that stays the same."""
+    return [_wire(event, f"{seed}:{at}" if seed is not None else None) for at, event in enumerate(new)]
+
+
+def _wire(event: NewEvent, event_id: str | None) -> dict[str, object]:
+    made: dict[str, object] = {"name": event.name}
+    if event.id or event_id:
+        made["id"] = event.id or event_id
     made["data"] = orjson.Fragment(encode(event.data if event.data is not None else {}, f'event "{event.name}"'))
     if event.ts is not None:
         made["ts"] = int(event.ts.timestamp() * 1000)

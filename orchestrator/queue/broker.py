@@ -16,7 +16,7 @@ EXECUTOR_QUEUE = "orchestrator.executor"
 RUNNER_TASK = "orchestrator.runner"
 EXECUTOR_TASK = "orchestrator.executor"
 #: Tasks are known by name only; this module is imported by workers, never by who announces.
-TASKS_MODULE = "orchestrator.workers.tasks"
+TASKS_MODULE = "orchestrator.workers.own"
 
 
 def app_queue(app: str) -> str:

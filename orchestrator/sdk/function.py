@@ -69,6 +69,10 @@ class DurableFunction(Generic[P, R]):
         }
 
 
+#: The apps of this process, by name.
+APPS = dict[str, "Registry"]()
+
+
 class Registry:
     """The functions of one app in this process."""
 
