@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 
 from orchestrator import log
@@ -14,6 +13,7 @@ from orchestrator.engine.branch import Branch
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.progress import Progress
 from orchestrator.engine.settle import settle
+from orchestrator.protocol.run_errors import STATE_OVERFLOWED, error_text, too_much_state
 from orchestrator.store import jobs, runs
 from orchestrator.store.apply import Applied
 from orchestrator.store.jobs import Hint, Lease
@@ -109,8 +109,7 @@ def _overflow(parts: Parts, lease: Lease, branch: Branch) -> Answer | None:
     limit = parts.settings.max_state_bytes
     if branch.state_size <= limit:
         return None
-    message = f"the run has memoised {branch.state_size} bytes; the limit is {limit} (max_state_bytes)"
-    error = json.dumps({"name": "InngestErrStateOverflowed", "message": message})
+    error = error_text(STATE_OVERFLOWED, too_much_state(branch.state_size, limit))
     return Answer(Threw(None, lease.attempt, error, retryable=False))
 
 

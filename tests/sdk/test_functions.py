@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -246,3 +246,56 @@ def test_the_logger_speaks_once(database: Database, registry: Registry, caplog: 
 
     said = [record.message for record in caplog.records if record.name == "orchestrator.run"]
     assert ["beginning", "middle", "end"] == said
+
+
+def test_a_step_that_became_another_kind_fails_the_run_and_is_named(database: Database, registry: Registry):
+    version = [1]
+
+    def fn(ctx: Context) -> None:
+        if version == [1]:
+            ctx.step.sleep("it", timedelta(minutes=1))
+        else:
+            ctx.step.run("it", int)
+        ctx.step.sleep("nap", "1h")
+
+    registry.add(fn, Event("fn"), options=Options())
+    world = LocalWorld(database, registry)
+    event = world.send("fn")
+    world.settle()
+    world.skip(timedelta(minutes=1))
+    version[0] = 2
+    world.skip(timedelta(hours=1))
+
+    error = world.error(event)
+    assert "NotDeterministic" == error["name"]
+    assert 'step "it" has an outcome that no StepRun leaves' in error["message"]
+
+
+def test_a_run_that_remembers_too_much_fails_with_the_limit(database: Database, registry: Registry):
+    def fn(ctx: Context) -> None:
+        for _ in range(100):
+            ctx.step.run("more", lambda: "x" * 1000)
+
+    registry.add(fn, Event("fn"), options=Options())
+    world = LocalWorld(database, registry)
+    world.parts = replace(world.parts, settings=replace(world.parts.settings, max_state_bytes=10_000))
+    event = world.send("fn")
+    world.settle()
+
+    error = world.error(event)
+    assert "InngestErrStateOverflowed" == error["name"]
+    assert "the limit is 10000 (max_state_bytes)" in error["message"]
+
+
+def test_a_run_of_too_many_steps_fails_with_the_limit(database: Database, registry: Registry):
+    def fn(ctx: Context) -> None:
+        for _ in range(100):
+            ctx.step.run("more", int)
+
+    registry.add(fn, Event("fn"), options=Options())
+    world = LocalWorld(database, registry)
+    world.parts = replace(world.parts, settings=replace(world.parts.settings, max_steps=20))
+    event = world.send("fn")
+    world.settle()
+
+    assert "InngestErrFunctionOverflowed" == world.error(event)["name"]
