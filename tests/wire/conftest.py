@@ -42,6 +42,7 @@ def server(services: Services | None, tmp_path: Path) -> Iterator[Server]:
 
 #: What these test is the same for functions on Flask and for coroutines on FastAPI.
 _ON_BOTH = {
+    "test_app_changes",
     "test_cancel_on",
     "test_cancellations",
     "test_invoke",
