@@ -44,6 +44,7 @@ def create_app(
     ones; None: nobody is asked for anything, as in development.
     """
     app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = max_request_bytes
     install(app, Server(parts, server_kind, version, authorize, max_request_bytes, start_options or {}))
     api = make_api(app, version, guarded=authorize is not None)
     for group in _GROUPS:

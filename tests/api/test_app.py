@@ -119,6 +119,16 @@ class BrokenDatabase:
         raise RuntimeError("the password is hunter2")
 
 
+@pytest.mark.parametrize("path", ["/v1/signals", "/v1/cancellations", "/fn/register"])
+def test_a_request_beyond_the_limit_is_refused_and_names_it(world: World, path: str) -> None:
+    client = create_app(world.parts, max_request_bytes=1_000).test_client()
+
+    answer = client.post(path, json={"signal": "x" * 1_000})
+
+    assert (413, "too_large") == (answer.status_code, answer.get_json()["code"])
+    assert "1000 bytes" in answer.get_json()["error"]
+
+
 def test_a_bug_is_logged_and_not_told(world: World, caplog: pytest.LogCaptureFixture) -> None:
     parts = replace(world.parts, database=BrokenDatabase())
     client = create_app(parts).test_client()
