@@ -116,6 +116,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("pending", sa.Integer(), server_default="0", nullable=False),
         sa.Column("open", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("last_seq", sa.Integer(), server_default="0", nullable=False),
         sa.Column("request_version", sa.SmallInteger(), server_default="-1", nullable=False),
         sa.Column("output", LongText, nullable=True),
         sa.Column("error", LongText, nullable=True),

@@ -45,7 +45,7 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
 
 def _take_up(parts: Parts, lease: Lease) -> Branch | None:
     """Load the run; None when there is nothing to call any more."""
-    branch = Branch.load(parts, lease.run_id) if lease.run_id is not None else None
+    branch = _read(parts, lease)
     if branch is None or branch.over:
         with parts.database.write() as conn:
             jobs.end(conn, lease)
@@ -57,6 +57,14 @@ def _take_up(parts: Parts, lease: Lease) -> Branch | None:
     if branch.run.status is Status.QUEUED:
         _start(parts, branch)
     return branch
+
+
+def _read(parts: Parts, lease: Lease) -> Branch | None:
+    run_id = lease.run_id or ""
+    if lease.step_id is None:
+        return Branch.load(parts, run_id)
+    last_seq = int(lease.payload or 0)
+    return parts.groups.branch(run_id, last_seq, parts.clock.now(), lambda: Branch.as_planned(parts, run_id, last_seq))
 
 
 def _start(parts: Parts, branch: Branch) -> None:

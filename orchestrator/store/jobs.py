@@ -79,6 +79,7 @@ _LEASE = (
     )
 )
 INSERT = insert(jobs)
+_INSERT_MANY = insert(jobs).returning(jobs.c.id, sort_by_parameter_order=True)
 _READ = select(jobs).where(BY_ID, IS_READY)
 _HELD = select(jobs.c.again).where(FENCE).with_for_update(read=True)
 _HELD_AND_RUN = select(jobs.c.again).where(_FENCE_AND_RUN).with_for_update()
@@ -156,6 +157,14 @@ def add(
     """Add one ready job."""
     row = new_row(kind, key, run_at, run_id, step_id, payload)
     return Hint(_insert(conn, row), kind, run_at)
+
+
+def add_calls(conn: Connection, run_id: str, step_ids: Sequence[str], last_seq: int, run_at: datetime) -> list[Hint]:
+    """Add a call for each of these planned steps; all of them get the memo up to the outcome of this number."""
+    if not step_ids:
+        return []
+    rows = [new_row(CALL, f"step:{run_id}:{step_id}", run_at, run_id, step_id, str(last_seq)) for step_id in step_ids]
+    return [Hint(row.id, CALL, run_at) for row in conn.execute(_INSERT_MANY, rows)]
 
 
 def add_leased(conn: Connection, kind: str, key: str, run_id: str, owner: str, now: datetime, until: datetime) -> Lease:

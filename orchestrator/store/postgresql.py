@@ -196,7 +196,7 @@ class HotPath:
 
         None: it is not of that kind (one fresh step done, or the end, of a run that has nothing else open).
         """
-        if lease.step_id is not None or lease.attempt or lease.crashes or before.open or before.last_seq is None:
+        if lease.step_id is not None or lease.attempt or lease.crashes or before.open:
             return None
         match decision.effects, decision.then:
             case (SaveStep(fresh=True) as step,), Continue() if step.status.done:

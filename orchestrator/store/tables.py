@@ -100,6 +100,7 @@ runs = Table(
     Column("status", String(16), nullable=False),
     Column("pending", Integer, nullable=False, server_default="0"),  # see core.run
     Column("open", Integer, nullable=False, server_default="0"),
+    Column("last_seq", Integer, nullable=False, server_default="0"),  # of its steps; kept while something is open
     Column("request_version", SmallInteger, nullable=False, server_default="-1"),
     Column("output", LongText),
     Column("error", LongText),
