@@ -24,12 +24,14 @@ from orchestrator.core.message import (
     Woke,
 )
 from orchestrator.core.run import Decision, Run, advance
+from orchestrator.engine.ends import plain_end
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.pause import may_wait, opened_by
 from orchestrator.ids import new_ulid
 from orchestrator.store import checkpoints, jobs, pauses, runs
 from orchestrator.store.apply import Applied, Holder, apply
 from orchestrator.store.database import is_connection_lost
+from orchestrator.store.ends import StepEnd, StepEnds
 from orchestrator.store.jobs import Lease
 from orchestrator.store.postgresql import Outcome
 from orchestrator.store.runs import Loaded
@@ -83,6 +85,10 @@ def _settle(
 ) -> tuple[Applied, Decision | None]:
     by = parts.holder()
     policy = parts.settings.policy(max_attempts)
+    if lease is not None and parts.database.ends is not None:
+        end = plain_end(lease, loaded.run.id, message, policy, by.now)
+        if end is not None:
+            return _end(parts.database.ends, lease, loaded, end, by, max_attempts)
     hot = parts.database.hot if loaded.run.correlation_id is None else None
     if known is not None and lease is not None and hot is not None:
         decision = advance(known, message, policy, by.now, parts.chance())
@@ -123,6 +129,16 @@ def _settle(
     if applied.accepted:
         tell(loaded, decision, by, max_attempts)
     return applied, decision
+
+
+def _end(
+    ends: StepEnds, lease: Lease, loaded: Loaded, decision: Decision, by: Holder, max_attempts: int
+) -> tuple[Applied, Decision]:
+    step = next(effect for effect in decision.effects if isinstance(effect, SaveStep))
+    ended = ends.end(StepEnd(lease, step, by))
+    if ended.accepted:
+        tell(loaded, decision, by, max_attempts)
+    return Applied(ended.accepted, ended.discovery), decision
 
 
 def _settled(

@@ -15,11 +15,11 @@ from orchestrator.core.effect import Status
 from orchestrator.core.message import Asked, StepDone
 from orchestrator.drivers.base import Answer, Call
 from orchestrator.engine.match import match
-from orchestrator.engine.work import work
+from orchestrator.engine.work import take, work
 from orchestrator.store import schema
 from orchestrator.store.database import Database
 from orchestrator.store.postgresql import HotPath
-from tests.engine.world import World, returned
+from tests.engine.world import World, group, returned
 from tests.services import own_database
 
 STEPS = 10
@@ -101,6 +101,33 @@ def test_each_hop_costs_what_it_may(world: World, monkeypatch: pytest.MonkeyPatc
     else:
         assert {"statements": 7, "transactions": 1} == matching
         assert {"statements": 2 * STEPS + 7, "transactions": STEPS + 1} == running
+
+
+def test_a_parallel_step_costs_its_end_however_many_there_are(world: World, monkeypatch: pytest.MonkeyPatch):
+    """One statement on PostgreSQL, four in one transaction elsewhere; leasing and reading are the group's."""
+    width = 20
+    world.driver.answer = group(width)
+    world.start()
+    world.work()
+    heard = world.heard.take()
+
+    with Costs().counting(monkeypatch) as leasing:
+        held = take(world.parts, heard)
+    with Costs().counting(monkeypatch) as first:
+        work(world.parts, held[0])
+    with Costs().counting(monkeypatch) as others:
+        for one in held[1:-1]:
+            work(world.parts, one)
+    work(world.parts, held[-1])
+
+    assert (width, Status.COMPLETED) == (len(held), world.run.status)
+    assert {"statements": 1, "transactions": 1} == leasing
+    if world.parts.database.kind == "postgresql":
+        assert {"statements": 2} == first
+        assert {"statements": width - 2} == others
+    else:
+        assert {"statements": 5, "transactions": 1} == first
+        assert {"statements": 4 * (width - 2), "transactions": width - 2} == others
 
 
 def test_taking_an_event_in_costs_one_transaction(world: World, monkeypatch: pytest.MonkeyPatch):

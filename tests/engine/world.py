@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from orchestrator.clock import SettableClock
 from orchestrator.core.event import Event
-from orchestrator.core.message import Returned
+from orchestrator.core.message import Asked, Returned, StepDone, StepPlanned
 from orchestrator.drivers.base import Answer, Call
 from orchestrator.engine.ingest import Ingest
 from orchestrator.engine.match import match
@@ -101,3 +101,21 @@ class World:
 
 def returned(call: Call) -> Answer:
     return Answer(Returned(call.target, call.attempt, '"done"'))
+
+
+def group(width: int, before: int = 0) -> Callable[[Call], Answer]:
+    """A function of some steps in sequence, then some in parallel; what each step's call was sent is its output."""
+
+    def answer(call: Call) -> Answer:
+        if call.target is not None:
+            done = StepDone(call.target, call.target, "StepRun", str(len(call.memo)))
+            return Answer(Asked(call.target, call.attempt, (done,)), request_version=2)
+        if len(call.memo) < before:
+            name = f"before{len(call.memo)}"
+            return Answer(Asked(None, call.attempt, (StepDone(name, name, "StepRun", "0"),)), request_version=2)
+        if len(call.memo) == before:
+            steps = tuple(StepPlanned(f"s{number}", f"s{number}", "StepPlanned") for number in range(width))
+            return Answer(Asked(None, call.attempt, steps), request_version=2)
+        return Answer(Returned(None, call.attempt, "[" + ",".join(call.memo.values()) + "]"))
+
+    return answer
