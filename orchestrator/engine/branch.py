@@ -123,6 +123,15 @@ class Branch:
         self.run = replace(decision.run, steps=self.known)
         self.current = len(self.memo)
 
+    def close(self, step: SaveStep) -> None:
+        """Take over the outcome of the one step that was open."""
+        assert step.memo is not None, "an outcome is memoised"
+        self.known[step.id] = StepState(step.status)
+        self.memo[step.id] = step.memo
+        self.state_size += len(step.memo)
+        self.run = replace(self.run, pending=0, open=0, last_seq=self.run.last_seq + 1, steps=self.known)
+        self.current = len(self.memo)
+
     @property
     def alone(self) -> bool:
         """Whether nothing else of the run is open, so that what is known here is the truth."""

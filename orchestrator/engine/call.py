@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 
 from orchestrator import log
@@ -28,7 +29,7 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
     held: Lease | None = lease
     while held is not None:
         with parts.holdings.holding(held):
-            branch = branch or _take_up(parts, held)
+            branch = _take_up(parts, held, branch)
             if branch is None:
                 return
             answer = _overflow(parts, held, branch) or parts.driver.call(branch.call(parts, held))
@@ -43,9 +44,9 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
             return
 
 
-def _take_up(parts: Parts, lease: Lease) -> Branch | None:
-    """Load the run; None when there is nothing to call any more."""
-    branch = _read(parts, lease)
+def _take_up(parts: Parts, lease: Lease, branch: Branch | None) -> Branch | None:
+    """Load the run unless it is known; None when there is nothing to call any more."""
+    branch = branch or _read(parts, lease)
     if branch is None or branch.over:
         with parts.database.write() as conn:
             jobs.end(conn, lease)
@@ -70,6 +71,7 @@ def _read(parts: Parts, lease: Lease) -> Branch | None:
 def _start(parts: Parts, branch: Branch) -> None:
     with parts.database.write() as conn:
         runs.start(conn, branch.run.id, parts.clock.now())
+    branch.run = replace(branch.run, status=Status.RUNNING)
 
 
 def _settle(parts: Parts, lease: Lease, branch: Branch, answer: Answer) -> tuple[Applied, bool]:

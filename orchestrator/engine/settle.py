@@ -24,14 +24,14 @@ from orchestrator.core.message import (
     Woke,
 )
 from orchestrator.core.run import Decision, Run, advance
-from orchestrator.engine.ends import plain_end
+from orchestrator.engine.ends import PlainEnd, plain_end
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.pause import may_wait, opened_by
 from orchestrator.ids import new_ulid
 from orchestrator.store import checkpoints, jobs, pauses, runs
 from orchestrator.store.apply import Applied, Holder, apply
 from orchestrator.store.database import is_connection_lost
-from orchestrator.store.ends import StepEnd, StepEnds
+from orchestrator.store.ends import StepEnds
 from orchestrator.store.jobs import Lease
 from orchestrator.store.postgresql import Outcome
 from orchestrator.store.runs import Loaded
@@ -132,13 +132,12 @@ def _settle(
 
 
 def _end(
-    ends: StepEnds, lease: Lease, loaded: Loaded, decision: Decision, by: Holder, max_attempts: int
+    ends: StepEnds, lease: Lease, loaded: Loaded, end: PlainEnd, by: Holder, max_attempts: int
 ) -> tuple[Applied, Decision]:
-    step = next(effect for effect in decision.effects if isinstance(effect, SaveStep))
-    ended = ends.end(StepEnd(lease, step, by))
+    ended = ends.end(end.by(lease, by))
     if ended.accepted:
-        tell(loaded, decision, by, max_attempts)
-    return Applied(ended.accepted, ended.discovery), decision
+        tell(loaded, end.decision, by, max_attempts)
+    return Applied(ended.accepted, ended.discovery, last_seq=ended.last_seq, open=ended.open), end.decision
 
 
 def _settled(

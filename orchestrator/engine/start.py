@@ -66,7 +66,9 @@ class Outcome:
 def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now: datetime) -> list[Held]:
     """Write what the match jobs came to; returns the calls that this worker holds now."""
     outcomes = [outcome for batch in decided.values() for outcome in batch]
-    at_once = chosen(outcomes, room, now)
+    # Runs under way come before new ones.
+    resumed = min(room, sum(len(outcome.hits) for outcome in outcomes))
+    at_once = chosen(outcomes, room - resumed, now)
     by = parts.holder()
     hot = parts.database.hot
     if hot is not None and all(outcome.plain for outcome in outcomes):
@@ -74,7 +76,7 @@ def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now
     else:
         with parts.database.write() as conn:
             outcomes = [it for job_id, batch in decided.items() if jobs.take_match(conn, job_id) for it in batch]
-            leases, hints = write(conn, outcomes, at_once, by)
+            leases, hints = write(conn, outcomes, at_once, by, resumed)
     parts.announcer.announce(hints)
     for outcome in outcomes:
         _tell(outcome)
@@ -110,9 +112,12 @@ def _start_hot(
 
 
 def write(
-    conn: Connection, outcomes: Sequence[Outcome], at_once: set[str], by: Holder
+    conn: Connection, outcomes: Sequence[Outcome], at_once: set[str], by: Holder, resumed: int = 0
 ) -> tuple[list[Lease], list[Hint]]:
-    """Write the runs with their first calls, and leave those out of `outcomes` that are repeats."""
+    """Write the runs with their first calls, and leave those out of `outcomes` that are repeats.
+
+    Of the runs that are resumed `resumed` at most go on here and now.
+    """
     _leave_out_repeats(conn, outcomes, by.now)
     for outcome in outcomes:
         if outcome.warnings:
@@ -120,7 +125,7 @@ def write(
     starts = [start for outcome in outcomes for start in outcome.starts]
     if starts:
         runs.add(conn, [_running(start.run, at_once, by.now) for start in starts])
-    leases, hints = list[Lease](), write_hits(conn, [hit for outcome in outcomes for hit in outcome.hits], by.now)
+    leases, hints = write_hits(conn, [hit for outcome in outcomes for hit in outcome.hits], by, resumed)
     for outcome in outcomes:
         if outcome.refused is not None:
             answer = {"error": missing_function(outcome.refused.function)}
@@ -156,6 +161,9 @@ def held(parts: Parts, outcomes: Sequence[Outcome], leases: Sequence[Lease], now
     made = {start.run.id: (start, outcome.event) for outcome in outcomes for start in outcome.starts}
     calls = []
     for lease in leases:
+        if lease.run_id not in made:
+            calls.append(Held(lease))
+            continue
         start, event = made[lease.run_id or ""]
         run = _running(start.run, {start.run.id}, now)
         calls.append(Held(lease, Branch.of_new(parts, run, start.slug, event.payload)))

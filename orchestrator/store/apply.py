@@ -63,6 +63,9 @@ class Applied:
     accepted: bool
     lease: Lease | None = None
     hints: list[Hint] = field(default_factory=list)
+    #: With a lease to discover the run by, where it is known: the outcome memoised last, and the steps still open.
+    last_seq: int | None = None
+    open: int | None = None
 
 
 def apply(
@@ -117,8 +120,14 @@ def add_resume(
     conn: Connection, pause_id: str, run_id: str, step_id: str, answer: Mapping[str, str], now: datetime
 ) -> Hint:
     """Add the job that gives a pause, which the caller has taken, its answer."""
+    row = resume_row(pause_id, run_id, step_id, answer, now)
+    return jobs.add_all(conn, [row], "", now, room=0)[1][0]
+
+
+def resume_row(pause_id: str, run_id: str, step_id: str, answer: Mapping[str, str], now: datetime) -> dict[str, object]:
+    """That job, to be added (see `jobs.add_all`)."""
     payload = orjson.dumps(answer).decode()
-    return jobs.add(conn, jobs.RESUME, f"resume:{pause_id}", now, run_id=run_id, step_id=step_id, payload=payload)
+    return jobs.new_row(jobs.RESUME, f"resume:{pause_id}", now, run_id, step_id, payload)
 
 
 def _open(conn: Connection, opened: Opened, applied: Applied, now: datetime) -> None:
