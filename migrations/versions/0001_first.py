@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.Column("error", LongText, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("key", name=op.f("uq_jobs_key")),
+        sqlite_autoincrement=True,
     )
     op.create_index(
         "ix_jobs_leased",

@@ -80,7 +80,8 @@ _LEASE = (
 )
 INSERT = insert(jobs)
 _INSERT_MANY = insert(jobs).returning(jobs.c.id, sort_by_parameter_order=True)
-_READ = select(jobs).where(BY_ID, IS_READY)
+_IS_MATCH = jobs.c.kind == literal_column("'match'")
+_READ = select(jobs).where(BY_ID, IS_READY, _IS_MATCH)
 _HELD = select(jobs.c.again).where(FENCE).with_for_update(read=True)
 _HELD_AND_RUN = select(jobs.c.again).where(_FENCE_AND_RUN).with_for_update()
 _END = delete(jobs).where(_FENCE_AND_RUN, jobs.c.again.is_(False))
@@ -110,7 +111,7 @@ _END_RUN_IN_ORDER = delete(jobs).where(
     jobs.c.id.in_(select(jobs.c.id).where(_OF_RUN).order_by(jobs.c.id).with_for_update())
 )
 _UNLOCKED = select(jobs.c.id).where(jobs.c.id.in_(bindparam("ids", expanding=True))).with_for_update(skip_locked=True)
-_TAKE_MATCH = delete(jobs).where(BY_ID, IS_READY)
+_TAKE_MATCH = delete(jobs).where(BY_ID, IS_READY, _IS_MATCH)
 _MARK_AGAIN = update(jobs).where(jobs.c.key == bindparam("of_key")).values(again=True)
 _EXTEND = update(jobs).where(FENCE).values(lease_until=bindparam("until"))
 _DUE = (
