@@ -20,6 +20,8 @@ from orchestrator.store import events, jobs, keys, pauses, runs
 from orchestrator.store.apply import Holder, answer_invoker, call_key
 from orchestrator.store.database import Connection
 from orchestrator.store.events import StoredEvent
+from orchestrator.store.hits import PauseHit, answer_of
+from orchestrator.store.hits import write_hits as write_hits_hot
 from orchestrator.store.jobs import Hint, Lease
 from orchestrator.store.pauses import Pause
 from orchestrator.store.postgresql import FirstCall, HotPath
@@ -62,6 +64,12 @@ class Outcome:
         rest = self.warnings or self.hits or self.refused
         return not rest and all(start.plain for start in self.starts)
 
+    @property
+    def only_resumes(self) -> bool:
+        """Whether nothing but answers to pauses has to be written."""
+        rest = self.warnings or self.starts or self.refused
+        return not rest and all(hit.step_id is not None for hit in self.hits)
+
 
 def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now: datetime) -> list[Held]:
     """Write what the match jobs came to; returns the calls that this worker holds now."""
@@ -73,6 +81,8 @@ def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now
     hot = parts.database.hot
     if hot is not None and all(outcome.plain for outcome in outcomes):
         leases, hints = _start_hot(hot, decided, at_once, by)
+    elif hot is not None and all(outcome.only_resumes for outcome in outcomes):
+        leases, hints = _resume_hot(hot, decided, resumed, by)
     else:
         with parts.database.write() as conn:
             outcomes = [it for job_id, batch in decided.items() if jobs.take_match(conn, job_id) for it in batch]
@@ -109,6 +119,17 @@ def _start_hot(
         for start in outcome.starts
     ]
     return hot.start(list(decided), calls, by.owner, by.now, by.until)
+
+
+def _resume_hot(
+    hot: HotPath, decided: Mapping[int, Sequence[Outcome]], room: int, by: Holder
+) -> tuple[list[Lease], list[Hint]]:
+    hits = dict[str, PauseHit]()
+    for job_id, batch in decided.items():
+        for hit in (hit for outcome in batch for hit in outcome.hits):
+            told = PauseHit(job_id, hit.pause_id, hit.run_id, hit.step_id or "", answer_of(hit.event_id))
+            hits.setdefault(hit.pause_id, told)  # the first event of each wins
+    return write_hits_hot(hot, list(decided), list(hits.values()), by, room)
 
 
 def write(

@@ -16,10 +16,10 @@ from orchestrator.core.message import Asked, StepDone
 from orchestrator.drivers.base import Answer, Call
 from orchestrator.engine.match import match
 from orchestrator.engine.work import take, work
-from orchestrator.store import schema
+from orchestrator.store import runs, schema
 from orchestrator.store.database import Database
 from orchestrator.store.postgresql import HotPath
-from tests.engine.world import World, group, returned
+from tests.engine.world import MINUTE, World, group, returned, sleeps, waits
 from tests.services import own_database
 
 STEPS = 10
@@ -128,6 +128,52 @@ def test_a_parallel_step_costs_its_end_however_many_there_are(world: World, monk
     else:
         assert {"statements": 5, "transactions": 1} == first
         assert {"statements": 4 * (width - 2), "transactions": width - 2} == others
+
+
+def test_resuming_a_run_costs_what_it_may(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.driver.answer = waits
+    world.start()
+    world.work()
+    run = world.run
+    world.heard.take()
+    world.send("go")
+
+    with Costs().counting(monkeypatch) as matching:
+        [held] = match(world.parts, world.heard.take(), room=1)
+    with Costs().counting(monkeypatch) as resuming:
+        work(world.parts, held)
+
+    assert Status.COMPLETED is status_of(world, run.id)
+    if world.parts.database.kind == "postgresql":
+        assert {"statements": 5} == matching
+        assert {"statements": 5} == resuming
+    else:
+        assert {"statements": 9, "transactions": 1} == matching
+        assert {"statements": 17, "transactions": 2} == resuming
+
+
+def test_waking_a_run_costs_what_it_may(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.driver.answer = sleeps
+    world.start()
+    world.work()
+    world.clock.advance(MINUTE)
+    [held] = take(world.parts, world.heard.take())
+
+    with Costs().counting(monkeypatch) as waking:
+        work(world.parts, held)
+
+    assert Status.COMPLETED is world.run.status
+    if world.parts.database.kind == "postgresql":
+        assert {"statements": 4} == waking
+    else:
+        assert {"statements": 15, "transactions": 2} == waking
+
+
+def status_of(world: World, run_id: str) -> Status:
+    with world.parts.database.read() as conn:
+        run = runs.get(conn, run_id)
+    assert run is not None
+    return run.status
 
 
 def test_taking_an_event_in_costs_one_transaction(world: World, monkeypatch: pytest.MonkeyPatch):

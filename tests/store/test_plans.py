@@ -14,6 +14,7 @@ from orchestrator.ids import new_ulid
 from orchestrator.store import events, functions, history, jobs, keys, losses, pauses, runs, steps
 from orchestrator.store.database import Database
 from orchestrator.store.ends import END, StepEnd, values_of, write_all
+from orchestrator.store.hits import HIT
 from orchestrator.store.jobs import Lease
 from orchestrator.store.tables import metadata
 from tests.store.factories import BY, NOW, UNTIL, a_step, add_app, after, an_event, insert_rows
@@ -56,6 +57,7 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "page of one name": lambda conn: events.page(conn, limit=20, name="e7"),
     "load run": lambda conn: runs.load(conn, RUN),
     "memo_until": lambda conn: steps.memo_until(conn, RUN, 3),
+    "hit pauses": lambda conn: hit_pauses(conn),
     "end steps": lambda conn: end_steps(conn),
     "lock run": lambda conn: runs.lock(conn, RUN, ["s1", "s2"]),
     "start": lambda conn: runs.start(conn, RUN, NOW),
@@ -84,6 +86,13 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "close_all_of_run": lambda conn: pauses.close_all_of_run(conn, RUN),
     "drop_timeout": lambda conn: pauses.drop_timeout(conn, RUN, "s1"),
 }
+
+
+def hit_pauses(conn: Connection) -> None:
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql(HIT, {"matches": [7, 8], "rows": "[]", "now": NOW})
+    else:
+        pauses.take(conn, [RUN])
 
 
 def end_steps(conn: Connection) -> None:
