@@ -12,6 +12,7 @@ from orchestrator.core.cron import CatchUp
 from orchestrator.core.run import Policy
 from orchestrator.drivers.base import Driver, HttpClient
 from orchestrator.drivers.guard import AddressPolicy
+from orchestrator.drivers.local import LocalDriver
 from orchestrator.engine.groups import Groups
 from orchestrator.engine.versions import Versions
 from orchestrator.queue.announce import Announcer
@@ -64,6 +65,8 @@ class Parts:
     #: The runs whose planned steps it called last.
     groups: Groups = field(default_factory=Groups)
     chance: Callable[[], float] = random.random
+    #: Functions of this very process.
+    local: LocalDriver = field(default_factory=LocalDriver)
 
     def holder(self) -> Holder:
         """This process as the holder of leases made now."""
