@@ -91,7 +91,7 @@ def told(world: World) -> Counter[str]:
 
 def test_all_live_runs_of_the_function_are_cancelled_and_nothing_of_them_is_left(world: World):
     sleeping(world, 4)
-    world.send(HOUR)  # one that is queued for later
+    world.send(ahead=HOUR)  # one that is queued for later
     world.start()
     world.heard.take()
 

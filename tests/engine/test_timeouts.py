@@ -37,7 +37,7 @@ def timed(world: World, ahead: timedelta = timedelta(), **timeouts: str) -> None
     declared: dict[str, Any] = json.loads(REGISTRATION)
     declared["functions"][0]["timeouts"] = timeouts
     register(world.parts, parse_registration(json.dumps(declared).encode(), {}))
-    world.send(ahead)
+    world.send(ahead=ahead)
 
 
 def naps(call: Call) -> Answer:
