@@ -17,6 +17,7 @@ from orchestrator.drivers.base import Call, Shared
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.versions import Version
 from orchestrator.store import runs, steps
+from orchestrator.store.database import Connection
 from orchestrator.store.jobs import Lease
 from orchestrator.store.runs import Loaded, NewRun
 
@@ -55,14 +56,25 @@ class Branch:
         """Read a run with its steps; None: there is none."""
         with parts.database.read() as conn:
             loaded = runs.load(conn, run_id)
-            if loaded is None:
-                return None
-            memos = steps.memos(conn, run_id)
+            return cls._with_steps(parts, conn, loaded) if loaded is not None else None
+
+    @classmethod
+    def load_for_end(cls, parts: Parts, run_id: str) -> tuple[Loaded | None, Branch | None]:
+        """Read a run of which an open step is about to end; its steps only where no other is open."""
+        with parts.database.read() as conn:
+            loaded = runs.load(conn, run_id)
+            if loaded is None or loaded.run.open != 1:
+                return loaded, None
+            return loaded, cls._with_steps(parts, conn, loaded)
+
+    @classmethod
+    def _with_steps(cls, parts: Parts, conn: Connection, loaded: Loaded) -> Branch:
+        stored = loaded.run
+        memos = steps.memos(conn, stored.id)
         known = {memo.id: memo.state for memo in memos}
         done = {memo.id: memo.memo for memo in memos if memo.memo is not None}
-        stored = loaded.run
         last = max((memo.seq or 0 for memo in memos), default=0)
-        run = Run(run_id, stored.status, stored.pending, stored.open, len(known), last, known)
+        run = Run(stored.id, stored.status, stored.pending, stored.open, len(known), last, known)
         version, loaded = _read(parts, loaded)
         size = sum(map(len, done.values()))
         asked = stored.request_version
