@@ -15,6 +15,7 @@ from orchestrator.queue.announce import Announcer
 from orchestrator.queue.lease import Holdings
 from orchestrator.store.database import Database, Synchronous
 from orchestrator.store.presence import Presence
+from orchestrator.store.retention import Keep
 
 
 def parts(
@@ -65,9 +66,15 @@ def settings(config: Config, server_kind: str) -> Settings:
         continue_calls=config.continue_calls,
         continue_span=config.continue_span,
         cron_catch_up=CatchUp(config.cron_catch_up, config.cron_catch_up_window),
+        keep=keep(config),
         signing_keys=signing_keys(config),
         addresses=addresses(config),
     )
+
+
+def keep(config: Config) -> Keep:
+    """How long things are kept, as configured."""
+    return Keep(config.retention_runs, config.retention_events, config.retention_dead_jobs, config.retention_audit)
 
 
 def signing_keys(config: Config) -> tuple[str, ...]:

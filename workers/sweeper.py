@@ -12,6 +12,7 @@ from datetime import timedelta
 from orchestrator import log
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.recover import recover
+from orchestrator.engine.retain import PIECE, Retainer
 from orchestrator.queue.sweep import GRACE, sweep, tidy
 from orchestrator.store import losses
 
@@ -45,6 +46,7 @@ class Sweeper:
         self._every = every
         #: Without a broker nobody announces to this process what others made: nothing is left to them.
         self._grace = GRACE if every >= SWEEP else timedelta()
+        self._retainer = Retainer(parts)
         self._missing: set[str] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
@@ -80,6 +82,7 @@ class Sweeper:
             _Chore("sweep", self._every, self._sweep),
             _Chore("judge", JUDGE, self._judge),
             _Chore("recover", RECOVER, self._recover),
+            _Chore("retain", PIECE, self._retainer.work),
             _Chore("tidy", TIDY, lambda: tidy(self._parts.database, self._parts.clock.now())),
         ]
 

@@ -83,6 +83,14 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(
+        "ix_jobs_dead",
+        "jobs",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("state = 5"),
+        postgresql_where=sa.text("state = 5"),
+    )
+    op.create_index(
         "ix_jobs_leased",
         "jobs",
         ["id"],
@@ -194,6 +202,9 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_jobs_run_id"), table_name="jobs")
     op.drop_index(
         "ix_jobs_ready", table_name="jobs", sqlite_where=sa.text("state = 2"), postgresql_where=sa.text("state = 2")
+    )
+    op.drop_index(
+        "ix_jobs_dead", table_name="jobs", sqlite_where=sa.text("state = 5"), postgresql_where=sa.text("state = 5")
     )
     op.drop_index(
         "ix_jobs_leased", table_name="jobs", sqlite_where=sa.text("state = 3"), postgresql_where=sa.text("state = 3")

@@ -12,6 +12,8 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+_Serial = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
 
 def upgrade() -> None:
     """Make the tables, and add the columns."""
@@ -50,10 +52,39 @@ def upgrade() -> None:
     )
     op.add_column("runs", sa.Column("correlation_id", sa.String(length=96), nullable=True))
     op.add_column("functions", sa.Column("wait_look_back", sa.Boolean(), server_default=sa.false(), nullable=False))
+    op.create_table(
+        "audit",
+        sa.Column("id", _Serial, autoincrement=True, nullable=False),
+        sa.Column("at", Moment(), nullable=False),
+        sa.Column("action", sa.String(length=64), nullable=False),
+        sa.Column("subject", sa.String(length=512), nullable=False),
+        sa.Column("actor", sa.String(length=255), nullable=True),
+        sa.Column("data", LongText, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+    )
+    op.create_index(op.f("ix_audit_subject"), "audit", ["subject"], unique=False)
+    _make_chores()
+
+
+def _make_chores() -> None:
+    op.create_table(
+        "chores",
+        sa.Column("name", sa.String(length=32), nullable=False),
+        sa.Column("next_at", Moment(), nullable=False),
+        sa.Column("stage", sa.String(length=16), nullable=True),
+        sa.Column("reached", sa.String(length=32), nullable=True),
+        sa.Column("freed", LongText, nullable=True),
+        sa.Column("last_freed", LongText, nullable=True),
+        sa.Column("ended_at", Moment(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_chores")),
+    )
 
 
 def downgrade() -> None:
     """Drop them."""
+    op.drop_table("chores")
+    op.drop_index(op.f("ix_audit_subject"), table_name="audit")
+    op.drop_table("audit")
     op.drop_column("functions", "wait_look_back")
     op.drop_column("runs", "correlation_id")
     op.drop_table("cancellations")

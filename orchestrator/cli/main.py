@@ -35,6 +35,7 @@ COMMANDS: dict[str, Lazy] = {
     "requeue": Lazy("orchestrator.cli.inspect", "requeue", "Let a run go on whose workers were lost too often."),
     "functions": Lazy("orchestrator.cli.functions", "functions", "Set what the SDKs cannot say of a function."),
     "config": Lazy("orchestrator.cli.config_show", "config", "Look at the settings."),
+    "retention": Lazy("orchestrator.cli.retention", "retention", "Look at what is kept for how long, or tidy now."),
     "db": Lazy("orchestrator.cli.db", "db", "Make, upgrade and check the database's schema."),
     "version": Lazy("orchestrator.cli.version", "version", "Print the version."),
 }

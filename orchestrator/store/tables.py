@@ -154,6 +154,7 @@ jobs = Table(
     # States as literals, here and in every statement, so that these small indexes are used.
     Index("ix_jobs_ready", "run_at", sqlite_where=text("state = 2"), postgresql_where=text("state = 2")),
     Index("ix_jobs_leased", "id", sqlite_where=text("state = 3"), postgresql_where=text("state = 3")),
+    Index("ix_jobs_dead", "id", sqlite_where=text("state = 5"), postgresql_where=text("state = 5")),
     # SQLite would give the id of a job that is gone to the next one, and hints and leases of the one would be good for
     # the other.
     sqlite_autoincrement=True,
@@ -214,4 +215,29 @@ keys = Table(
     Column("key", String(128), primary_key=True),
     Column("value", String(64), nullable=False),
     Column("expires_at", Moment, nullable=False, index=True),
+)
+
+#: What operators changed.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("at", Moment, nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", String(512), nullable=False, index=True),
+    Column("actor", String(255)),
+    Column("data", LongText),
+)
+
+#: Work that comes again and again and is done by one process at a time; see `store.chores`.
+chores = Table(
+    "chores",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("next_at", Moment, nullable=False),
+    Column("stage", String(16)),  # of the pass under way; NULL: none is
+    Column("reached", String(32)),  # within the stage
+    Column("freed", LongText),  # by the pass under way: counts by table, JSON
+    Column("last_freed", LongText),  # by the pass before it
+    Column("ended_at", Moment),  # of the pass before it
 )
