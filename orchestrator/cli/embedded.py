@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
-import threading
-from collections.abc import Callable
 from datetime import timedelta
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orchestrator import bootstrap, log
 from orchestrator.cli.exits import Exit
@@ -19,6 +17,7 @@ from orchestrator.clock import Clock, SystemClock
 from orchestrator.config import Config, require_secrets
 from orchestrator.engine.branch import Held
 from orchestrator.engine.ingest import Ingest
+from orchestrator.engine.parts import Parts
 from orchestrator.engine.poll import Poller
 from orchestrator.engine.register import add_url
 from orchestrator.errors import ConfigError
@@ -28,9 +27,12 @@ from orchestrator.store.embedded import StateDirectory
 from orchestrator.workers.inprocess import InProcessWorker
 from orchestrator.workers.pool import Pool
 
+if TYPE_CHECKING:
+    from orchestrator.api.server import HttpThread
+
 _log = log.get(__name__)
 
-#: Threads that answer requests.
+#: Threads that answer requests which are not events.
 HTTP_THREADS = 16
 #: Seconds that requests under way are given at the end.
 HTTP_GRACE = 1.0
@@ -98,7 +100,7 @@ class EmbeddedServer:
             discover=config.discovery and config.mode == "dev",
             own_port=self.port,
         )
-        self._http = _http_server(self._wsgi(), self._listener, config.max_request_bytes)
+        self._http = _http_thread(config, self.parts, self._ingest, self._listener)
 
     @property
     def url(self) -> str:
@@ -108,8 +110,7 @@ class EmbeddedServer:
 
     def start(self) -> None:
         """Begin: listen, work, poll."""
-        self._http_thread = threading.Thread(target=self._http.run, name="http", daemon=True)
-        self._http_thread.start()
+        self._http.start()
         self._worker.start()
         for url in self.config.sdk_urls:
             add_url(self.parts, url)
@@ -139,32 +140,10 @@ class EmbeddedServer:
         self._stopped = True
         self._poller.stop()
         self._worker.stop()
-        self._stop_http()
+        self._http.stop(HTTP_GRACE)
         self._ingest.close()
         self.parts.database.close()
         self.state.close()
-
-    def _stop_http(self) -> None:
-        """Answer what is under way, then close every connection, in the one thread that may."""
-        server = self._http
-
-        def close() -> None:
-            for channel in list(server.active_channels.values()):
-                channel.handle_close()
-            server.del_channel()
-            self._listener.close()
-            # A thread that goes on writes to the trigger at its end, and the number of a closed file is soon another's.
-            if not server.task_dispatcher.threads:
-                server.trigger.close()
-
-        server.task_dispatcher.shutdown(timeout=HTTP_GRACE)
-        server.trigger.pull_trigger(close)
-        self._http_thread.join(HTTP_GRACE)
-
-    def _wsgi(self) -> Callable[..., Any]:
-        from orchestrator.api.front import front
-
-        return front(self.config, self.parts, self._ingest.accept)
 
 
 def _is_kept(config: Config) -> bool:
@@ -199,17 +178,8 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _http_server(app: Callable[..., Any], listener: socket.socket, max_request_bytes: int) -> Any:
-    import waitress
+def _http_thread(config: Config, parts: Parts, ingest: Ingest, listener: socket.socket) -> HttpThread:
+    from orchestrator.api.front import front
+    from orchestrator.api.server import HttpThread
 
-    return waitress.create_server(
-        app,
-        sockets=[listener],
-        threads=HTTP_THREADS,
-        connection_limit=1000,
-        # waitress keeps a body before anybody is asked about it; beyond this ours would not read it either.
-        max_request_body_size=2 * max_request_bytes + 1,
-        ident="orchestrator",
-        clear_untrusted_proxy_headers=True,
-        asyncore_use_poll=True,
-    )
+    return HttpThread(front(config, parts, ingest), listener, threads=HTTP_THREADS)
