@@ -138,6 +138,7 @@ class HttpServer:
         """Have a request answered by the methods of `Way`."""
         self._requests_left -= 1
         if self._requests_left == 0:
+            self.stopping = True  # each answer from now on is the last of its connection
             self._enough()
         if not self._app.answer_soon(environ, connection.whole):
             self._threads.submit(partial(call, self._app, environ, connection))

@@ -133,11 +133,11 @@ def test_a_process_that_has_served_its_share_is_replaced_without_a_failed_reques
     try:
         server.connect().close()
         first = server.children()
-        for number in range(60):
-            with closing(server.connect()) as connection:
+        for number in range(40):
+            with closing(HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE)) as connection:
                 server.send(connection, f"shop/{number}")
 
-        assert 60 == server.stored()
+        assert 40 == server.stored()
         assert set() == set(first) & set(server.children())
     finally:
         end(server)
