@@ -10,21 +10,25 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from orchestrator import bootstrap, log
+from orchestrator.attach.sender import serve_from
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.explained import explained
 from orchestrator.cli.problem import Problem
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.config import Config, require_secrets
+from orchestrator.drivers.local import LocalDriver
 from orchestrator.engine.branch import Held
 from orchestrator.engine.ingest import Ingest
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.poll import Poller
 from orchestrator.engine.register import add_url
 from orchestrator.errors import ConfigError
-from orchestrator.queue.local import LocalQueue
+from orchestrator.queue.local import LocalQueue, Own
+from orchestrator.sdk.function import APPS
 from orchestrator.store import schema
 from orchestrator.store.embedded import StateDirectory
 from orchestrator.workers.inprocess import InProcessWorker
+from orchestrator.workers.modules import declare_all, import_modules
 from orchestrator.workers.pool import Pool
 
 if TYPE_CHECKING:
@@ -83,8 +87,11 @@ class EmbeddedServer:
         url = config.database_url or self.state.database_url
         _prepare_schema(config, url)
         queue = LocalQueue(clock)
+        import_modules(config.apps)
+        local = LocalDriver(APPS)
         synchronous = "FULL" if config.database_url else self.state.synchronous
-        self.parts = bootstrap.parts(config, url, queue, synchronous=synchronous, clock=clock)
+        announcer = Own(queue, local.holds)
+        self.parts = bootstrap.parts(config, url, announcer, synchronous=synchronous, clock=clock, local=local)
         self._ingest = Ingest(self.parts)
         self._worker = InProcessWorker(
             self.parts,
@@ -111,6 +118,7 @@ class EmbeddedServer:
     def start(self) -> None:
         """Begin: listen, work, poll."""
         self._http.start()
+        serve_from(self.parts)
         self._worker.start()
         for url in self.config.sdk_urls:
             add_url(self.parts, url)
@@ -120,8 +128,9 @@ class EmbeddedServer:
             mode=self.config.mode,
             url=self.url,
             state=self._where(),
-            apps=list(self.config.sdk_urls),
+            apps=[*self.config.apps, *self.config.sdk_urls],
         )
+        declare_all(self.parts, APPS)
         if self.config.broker_url:
             _log.warning("broker not used", reason="everything is in one process")
 
