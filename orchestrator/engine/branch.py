@@ -53,7 +53,8 @@ class Branch:
             loaded = runs.load(conn, run_id)
             if loaded is None:
                 return None
-            memos = steps.memos(conn, run_id)
+            # Before its first call, which whoever begins it notes first, a run can have no steps.
+            memos = steps.memos(conn, run_id) if loaded.run.status is not Status.QUEUED else []
         known = {memo.id: memo.state for memo in memos}
         done = {memo.id: memo.memo for memo in memos if memo.memo is not None}
         stored = loaded.run

@@ -103,6 +103,21 @@ def test_each_hop_costs_what_it_may(world: World, monkeypatch: pytest.MonkeyPatc
         assert {"statements": 2 * STEPS + 7, "transactions": STEPS + 1} == running
 
 
+def test_taking_up_a_run_that_waited_costs_three_statements_more(world: World, monkeypatch: pytest.MonkeyPatch):
+    """To lease its job, to load it, and to note that it has begun; under load most runs wait."""
+    world.driver.answer = chain
+    world.start()
+
+    with Costs().counting(monkeypatch) as working:
+        world.work()
+
+    assert Status.COMPLETED is world.run.status
+    if world.parts.database.kind == "postgresql":
+        assert {"statements": 3 + STEPS + 1} == working
+    else:
+        assert {"statements": 3 + 2 * STEPS + 7, "transactions": 2 + STEPS + 1} == working
+
+
 def test_taking_an_event_in_costs_one_transaction(world: World, monkeypatch: pytest.MonkeyPatch):
     with Costs().counting(monkeypatch) as taking:
         world.send()
