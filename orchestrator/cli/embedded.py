@@ -19,7 +19,6 @@ from orchestrator.config import Config, require_secrets
 from orchestrator.drivers.local import LocalDriver
 from orchestrator.engine.branch import Held
 from orchestrator.engine.ingest import Ingest
-from orchestrator.engine.parts import Parts
 from orchestrator.engine.poll import Poller
 from orchestrator.engine.register import add_url
 from orchestrator.errors import ConfigError
@@ -32,7 +31,7 @@ from orchestrator.workers.modules import declare_all, import_modules
 from orchestrator.workers.pool import Pool
 
 if TYPE_CHECKING:
-    from orchestrator.api.server import HttpThread
+    from orchestrator.api.server import Application, HttpThread
 
 _log = log.get(__name__)
 
@@ -107,7 +106,17 @@ class EmbeddedServer:
             discover=config.discovery and config.mode == "dev",
             own_port=self.port,
         )
-        self._http = _http_thread(config, self.parts, self._ingest, self._listener)
+        self._http = self._http_thread()
+
+    def _http_thread(self) -> HttpThread:
+        from orchestrator.api.server import HttpThread
+
+        return HttpThread(self._application(), self._listener, threads=HTTP_THREADS)
+
+    def _application(self) -> Application:
+        from orchestrator.api.front import front
+
+        return front(self.config, self.parts, self._ingest)
 
     @property
     def url(self) -> str:
@@ -185,10 +194,3 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
     listener.listen(1024)
     return listener
-
-
-def _http_thread(config: Config, parts: Parts, ingest: Ingest, listener: socket.socket) -> HttpThread:
-    from orchestrator.api.front import front
-    from orchestrator.api.server import HttpThread
-
-    return HttpThread(front(config, parts, ingest), listener, threads=HTTP_THREADS)
