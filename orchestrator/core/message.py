@@ -5,7 +5,7 @@ JSON values travel as text (`output`, `error`, `input`): they are the users' and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 
@@ -81,6 +81,21 @@ class SignalAsked(Op):
     signal: str
     until: datetime
     replace: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FetchAsked(Op):
+    """The server makes an HTTP request for the app; its answer is the step's outcome.
+
+    `request` (JSON text) is read by who makes it and holds the app's secrets, so it is shown nowhere.
+    """
+
+    request: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryAsked(Op):
+    """The app wants to be called again from its top; that is no step."""
 
 
 @dataclass(frozen=True, slots=True)

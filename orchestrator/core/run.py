@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from orchestrator.core import retry
 from orchestrator.core.effect import (
     AddCall,
+    AddFetch,
     AddWake,
     ClosePause,
     Continue,
@@ -39,6 +40,8 @@ from orchestrator.core.message import (
     Asked,
     Cancelled,
     Checkpointed,
+    DiscoveryAsked,
+    FetchAsked,
     InvokeAsked,
     Message,
     Op,
@@ -151,7 +154,7 @@ class _Turn:
     def threw(self, message: Threw) -> Decision:
         if message.target is not None and self._status(message.target) is not StepStatus.PLANNED:
             return self._decide(End())
-        if message.retryable and message.attempt + 1 < self.policy.max_attempts:
+        if message.retryable and self._has_attempts(message.attempt):
             return self._decide(self._retry(message.attempt, message.error, message.retry_after, message.target))
         return self.finish(Status.FAILED, error=message.error)
 
@@ -213,6 +216,9 @@ class _Turn:
             case SleepAsked() if self._is_new(op):
                 self._open(SaveStep(op.id, op.name, op.op, StepStatus.SLEEPING, started_at=self.now, wake_at=op.until))
                 self.effects.append(AddWake(op.id, op.until))
+            case FetchAsked() if self._is_new(op):
+                self._open(SaveStep(op.id, op.name, op.op, StepStatus.PLANNED, started_at=self.now))
+                self.effects.append(AddFetch(op.id, op.request))
             case WaitAsked() | InvokeAsked() | SignalAsked() if self._is_new(op):
                 self._open(SaveStep(op.id, op.name, op.op, StepStatus.WAITING, started_at=self.now, wake_at=op.until))
                 self.effects.append(OpenPause(op))
@@ -230,7 +236,7 @@ class _Turn:
         planned = self._status(op.id) is StepStatus.PLANNED
         step = SaveStep(op.id, op.name, op.op, StepStatus.FAILED, error=op.error, attempts=message.attempt + 1)
         step = replace(step, started_at=op.started_at)
-        if op.final or message.attempt + 1 >= self.policy.max_attempts:
+        if op.final or not self._has_attempts(message.attempt):
             self._close(replace(step, memo=f'{{"error":{op.error}}}'))
             return
         counted = planned and self._is_counted(op.id)
@@ -250,6 +256,8 @@ class _Turn:
         nothing = _error(
             "NothingToDo", "the app answered without a result and without a step, and nothing is outstanding"
         )
+        if any(isinstance(op, DiscoveryAsked) for op in message.ops) and self._has_attempts(message.attempt):
+            return self._decide(Retry(self.now, message.attempt + 1, nothing))  # Who only ever asks comes to an end.
         return self.threw(Threw(None, message.attempt, nothing, retryable=True))
 
     def _after_step(self, target: str) -> Decision:
@@ -284,6 +292,9 @@ class _Turn:
     def _is_done(self, step_id: str) -> bool:
         state = self._state(step_id)
         return state is not None and state.status.done
+
+    def _has_attempts(self, attempt: int) -> bool:
+        return attempt + 1 < self.policy.max_attempts
 
     def _is_new(self, op: Op) -> bool:
         return self._status(op.id) in (None, StepStatus.RETRYING)

@@ -13,6 +13,8 @@ import msgspec
 
 from orchestrator.core.durations import parse_moment
 from orchestrator.core.message import (
+    DiscoveryAsked,
+    FetchAsked,
     InvokeAsked,
     Op,
     SignalAsked,
@@ -25,7 +27,7 @@ from orchestrator.core.message import (
 )
 from orchestrator.errors import ExpressionError, RequestError, TooLargeError
 from orchestrator.expressions.cel import compile_expression
-from orchestrator.protocol import run_errors
+from orchestrator.protocol import gateway, run_errors
 
 MAX_OPS = 1_000
 #: Of one step's output, and of its input.
@@ -192,6 +194,22 @@ def _wait_for_signal(wire: WireOp, circumstances: Circumstances) -> Op:
     return SignalAsked(step_id, name, wire.op, signal, _until(place, options, circumstances.now), replace)
 
 
+def _gateway(wire: WireOp, _: Circumstances) -> Op:
+    step_id, name = _identity(wire)
+    _check_size(name, "request", value_text(wire.opts))
+    try:
+        asked = gateway.asked(wire.op, _object(wire.opts))
+    except ValueError as error:
+        # Decoders quote what they could not read, which may be a secret.
+        said = "its options cannot be read" if isinstance(error, msgspec.MsgspecError) else str(error)
+        raise _malformed(f'request "{name}": {said}') from None
+    return FetchAsked(step_id, name, wire.op, gateway.text_of(asked))
+
+
+def _discovery(wire: WireOp, _: Circumstances) -> Op:
+    return DiscoveryAsked(*_identity(wire), wire.op)
+
+
 def _until(place: str, options: dict[str, msgspec.Raw], now: datetime) -> datetime:
     text = _string(options.get("timeout"))
     return _moment(place, text, now) if text else now + LONGEST_DEFAULT
@@ -220,6 +238,9 @@ def _unserved(wire: WireOp, circumstances: Circumstances) -> Op:
 
 
 OPS: Mapping[str, Callable[[WireOp, Circumstances], Op | None]] = {
+    "AIGateway": _gateway,
+    "DiscoveryRequest": _discovery,
+    "Gateway": _gateway,
     "InvokeFunction": _invoke,
     "None": _nothing,
     "Sleep": _sleep,

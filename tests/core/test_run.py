@@ -9,6 +9,7 @@ import pytest
 
 from orchestrator.core.effect import (
     AddCall,
+    AddFetch,
     AddWake,
     ClosePause,
     Continue,
@@ -25,6 +26,8 @@ from orchestrator.core.message import (
     Asked,
     Cancelled,
     Checkpointed,
+    DiscoveryAsked,
+    FetchAsked,
     InvokeAsked,
     Op,
     Resumed,
@@ -395,3 +398,53 @@ def test_a_discovery_that_was_overtaken_by_an_answer_is_made_again():
     stubborn = decide(run, Asked(None, 0, (ask,)))
 
     assert (Continue(), Retry) == (overtaken.then, type(stubborn.then))
+
+
+def test_a_request_is_made_and_the_run_rests():
+    decision = decide(Run("r"), asked(FetchAsked("f", "F", "Gateway", "{}")))
+
+    assert ({"f": StepStatus.PLANNED}, End()) == (saved(decision), decision.then)
+    assert AddFetch("f", "{}") in decision.effects
+    assert (1, 0) == (decision.run.open, decision.run.pending)
+
+
+def test_a_request_under_way_is_not_made_twice():
+    run = with_steps(f=StepStatus.PLANNED, b=StepStatus.SLEEPING)
+
+    assert ((), End()) == (lambda it: (it.effects, it.then))(decide(run, asked(FetchAsked("f", "F", "Gateway", "{}"))))
+
+
+def test_the_answer_to_a_request_leads_to_a_discovery_whatever_else_is_open():
+    steps = {"f": StepState(StepStatus.PLANNED), "a": StepState(StepStatus.PLANNED, counted=True)}
+    run = Run("r", pending=1, open=2, step_count=2, steps=steps)
+
+    decision = decide(run, asked(done("f"), target="f"))
+
+    assert Discover() in decision.effects
+    assert (1, 1) == (decision.run.open, decision.run.pending)
+
+
+def test_a_request_that_failed_is_made_again_by_the_same_job():
+    run = Run("r", open=1, step_count=1, steps={"f": StepState(StepStatus.PLANNED)})
+
+    decision = decide(run, asked(errored("f"), target="f"))
+
+    assert isinstance(decision.then, Retry)
+    assert ({"f": StepStatus.PLANNED}, 1, 0) == (saved(decision), decision.run.open, decision.run.pending)
+
+
+def test_an_app_that_asks_to_be_called_again_is_called_at_once_but_not_for_ever():
+    ask = DiscoveryAsked("d", "D", "DiscoveryRequest")
+
+    again = decide(Run("r"), asked(ask, attempt=1)).then
+    last = decide(Run("r"), asked(ask, attempt=2))
+
+    assert (Retry, NOW, 2) == (type(again), again.at, again.attempt)
+    assert Status.FAILED is last.run.status
+
+
+def test_a_wish_to_be_called_again_says_nothing_beside_a_step():
+    ask = DiscoveryAsked("d", "D", "DiscoveryRequest")
+
+    assert Continue() == decide(Run("r"), asked(ask, done("a"))).then
+    assert End() == decide(Run("r"), asked(ask, sleep("s"))).then
