@@ -46,6 +46,10 @@ class StepStatus(StrEnum):
     COMPLETED = "completed"
     #: Its error is memoised.
     FAILED = "failed"
+    #: No step at all: a function that is started when the run has ended.
+    DEFERRED = "deferred"
+    #: The same, but it is not started after all.
+    DROPPED = "dropped"
 
     @property
     def open(self) -> bool:

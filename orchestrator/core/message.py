@@ -99,6 +99,21 @@ class DiscoveryAsked(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class DeferAsked(Op):
+    """The function `function` is to be started with `data` (a JSON object) when the run has ended by itself."""
+
+    function: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeferDropped(Op):
+    """What was deferred under the id `target` is not to be started after all."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unserved(Op):
     """An opcode this server does not serve; `reason` says which, for whom."""
 
@@ -129,6 +144,8 @@ class Threw(Reply):
     error: str
     retryable: bool
     retry_after: timedelta | None = None
+    #: Steps reported along with the failure, to be kept for the next attempt.
+    ops: tuple[Op, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +159,9 @@ class Asked(Reply):
 
 @dataclass(frozen=True, slots=True)
 class Checkpointed(Reply):
-    """No answer yet: the call still runs, and these steps of it are done."""
+    """No answer yet: the call still runs, and these steps of it are done or these functions deferred."""
 
-    ops: tuple[StepDone, ...]
+    ops: tuple[StepDone | DeferAsked | DeferDropped, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ already open is not opened twice; a run with nothing outstanding never just stop
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -40,6 +40,8 @@ from orchestrator.core.message import (
     Asked,
     Cancelled,
     Checkpointed,
+    DeferAsked,
+    DeferDropped,
     DiscoveryAsked,
     FetchAsked,
     InvokeAsked,
@@ -133,6 +135,11 @@ def advance(run: Run, message: Message, policy: Policy, now: datetime, chance: f
             return turn.finish(Status.CANCELLED)
 
 
+def has_deferred(run: Run) -> bool:
+    """Whether functions are to be started at the run's end, by the steps that are known here."""
+    return any(state.status is StepStatus.DEFERRED for state in run.steps.values())
+
+
 class _Turn:
     """One decision in the making."""
 
@@ -146,14 +153,13 @@ class _Turn:
     # What each message means.
 
     def returned(self, message: Returned) -> Decision:
-        for op in message.ops:
-            if isinstance(op, StepDone):
-                self._step_done(op, message.attempt)
+        self._keep(message.ops, message.attempt)
         return self.finish(Status.COMPLETED, output=message.output)
 
     def threw(self, message: Threw) -> Decision:
         if message.target is not None and self._status(message.target) is not StepStatus.PLANNED:
             return self._decide(End())
+        self._keep(message.ops, message.attempt)
         if message.retryable and self._has_attempts(message.attempt):
             return self._decide(self._retry(message.attempt, message.error, message.retry_after, message.target))
         return self.finish(Status.FAILED, error=message.error)
@@ -170,8 +176,7 @@ class _Turn:
         return self._after_step(message.target)
 
     def checkpointed(self, message: Checkpointed) -> Decision:
-        for op in message.ops:
-            self._step_done(op, message.attempt)
+        self._keep(message.ops, message.attempt)
         if self.run.step_count > self.policy.max_steps:
             return self._overflowed()
         return self._decide(Continue())
@@ -222,8 +227,24 @@ class _Turn:
             case WaitAsked() | InvokeAsked() | SignalAsked() if self._is_new(op):
                 self._open(SaveStep(op.id, op.name, op.op, StepStatus.WAITING, started_at=self.now, wake_at=op.until))
                 self.effects.append(OpenPause(op))
+            case DeferAsked() | DeferDropped():
+                self._keep([op], message.attempt)
             case _:
                 pass  # Asked for before: what stands for it is under way.
+
+    def _keep(self, ops: Iterable[Op], attempt: int) -> None:
+        """Take what has happened already; whatever else came with it is asked for again by the next call."""
+        for op in ops:
+            match op:
+                case StepDone():
+                    self._step_done(op, attempt)
+                case DeferAsked() if self._status(op.id) is None:
+                    kept = f'{{"function":{json.dumps(op.function)},"data":{op.data}}}'
+                    self._save(SaveStep(op.id, op.name, op.op, StepStatus.DEFERRED, input=kept, started_at=self.now))
+                case DeferDropped() if self._status(op.target) is StepStatus.DEFERRED:
+                    self._save(SaveStep(op.target, op.name, op.op, StepStatus.DROPPED))
+                case _:
+                    pass
 
     def _step_done(self, op: StepDone, attempt: int) -> None:
         if self._takes_outcome(op.id):
@@ -239,9 +260,8 @@ class _Turn:
         if op.final or not self._has_attempts(message.attempt):
             self._close(replace(step, memo=f'{{"error":{op.error}}}'))
             return
-        counted = planned and self._is_counted(op.id)
         status = StepStatus.PLANNED if planned else StepStatus.RETRYING
-        self._save(replace(step, status=status, counted=counted))
+        self._save(replace(step, status=status, counted=self._is_counted(op.id)))
         self.retry = self._retry(message.attempt, op.error, op.retry_after, op.id)
 
     # What becomes of the job.
@@ -265,7 +285,7 @@ class _Turn:
             return self._decide(self.retry)
         if self._status(target) is StepStatus.PLANNED:
             lost = _error("StepNotFound", "the app was asked for this step and answered with other ones")
-            return self.threw(Threw(target, self.policy.max_attempts, lost, retryable=False))
+            return self.finish(Status.FAILED, error=lost)
         if self.closed and (self.run.pending == 0 or not self._is_counted(target)):
             self.effects.append(Discover())
         return self._decide(End())
@@ -288,10 +308,6 @@ class _Turn:
     def _is_counted(self, step_id: str) -> bool:
         state = self._state(step_id)
         return state is not None and state.counted
-
-    def _is_done(self, step_id: str) -> bool:
-        state = self._state(step_id)
-        return state is not None and state.status.done
 
     def _has_attempts(self, attempt: int) -> bool:
         return attempt + 1 < self.policy.max_attempts

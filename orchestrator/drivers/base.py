@@ -7,7 +7,7 @@ A driver never raises for what an app does or fails to do: an unreachable app, a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -38,6 +38,8 @@ class Call:
     timeout: timedelta = timedelta(hours=2)
     #: With this the SDK may send checkpoints of the call (see `protocol.checkpoint`): the function's id, not its slug.
     checkpoints_of: str | None = None
+    #: What the run has deferred, and whether that can still be dropped.
+    defers: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,7 @@ def _body(call: Call) -> bytes:
         generation=call.generation,
         use_api=state_size(call.events, call.memo) > MAX_INLINE_STATE,
         checkpoints=_checkpoints(call),
+        defers=call.defers,
     ).encode()
 
 

@@ -8,9 +8,10 @@ locked and read anew.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from orchestrator.core.effect import SaveStep, Status
+from orchestrator.core.effect import SaveStep, Status, StepStatus
 from orchestrator.core.function import Function
 from orchestrator.core.run import Decision, Run, StepState
 from orchestrator.drivers.base import Call
@@ -35,6 +36,8 @@ class Branch:
     current: int
     #: The memo texts together.
     state_size: int = 0
+    #: What the run has deferred, and whether that can still be dropped.
+    defers: dict[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of_new(cls, parts: Parts, run: NewRun, slug: str, event: str) -> Branch | None:
@@ -62,7 +65,8 @@ class Branch:
         version = parts.versions.read(loaded)
         size = sum(map(len, done.values()))
         asked = stored.request_version
-        return cls(loaded, version.function, version.checkpoints, run, known, done, asked, len(done), size)
+        defers = _defers(known)
+        return cls(loaded, version.function, version.checkpoints, run, known, done, asked, len(done), size, defers)
 
     @property
     def slug(self) -> str:
@@ -86,6 +90,7 @@ class Branch:
             job_id=str(lease.job_id),
             generation=lease.generation,
             timeout=parts.settings.call_timeout,
+            defers=self.defers,
             checkpoints_of=self.loaded.run.function_id if self.invites_checkpoints(lease) else None,
         )
 
@@ -99,6 +104,7 @@ class Branch:
     def follow(self, decision: Decision) -> None:
         """Take over what the worker itself decided."""
         self.known.update(decision.steps)
+        self.defers |= _defers(decision.steps)
         last = self.run.last_seq or 0
         for effect in decision.effects:
             if isinstance(effect, SaveStep) and effect.memo is not None:
@@ -117,6 +123,14 @@ class Branch:
     def over(self) -> bool:
         """Whether the run had ended already."""
         return self.run.status not in (Status.QUEUED, Status.RUNNING)
+
+
+def _defers(steps: Mapping[str, StepState]) -> dict[str, bool]:
+    return {
+        step_id: state.status is StepStatus.DEFERRED
+        for step_id, state in steps.items()
+        if state.status in (StepStatus.DEFERRED, StepStatus.DROPPED)
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,11 +36,13 @@ def request_body(
     generation: int,
     use_api: bool,
     checkpoints: tuple[str, str] | None = None,
+    defers: Mapping[str, bool] | None = None,
 ) -> str:
     """Write the body of a call; `events` (at least one) and the values of `memo` are JSON texts.
 
     With `use_api` the SDK is told to fetch events and memos; the first event is sent all the same, as SDKs demand it.
     `checkpoints` (the function's id and that of the dispatch) invites the TypeScript SDK to send some.
+    `defers` are what the run has deferred, and whether that can still be dropped.
     """
     ids = ",".join(map(_text, memo))
     # The URL and a header name the step that is called; `step_id` was recorded as "step" in every call.
@@ -50,10 +52,11 @@ def request_body(
         f'"job_id":{_text(job_id)},"max_attempts":{max_attempts},"run_id":{_text(run_id)},'
         f'"stack":{{"current":{current},"stack":[{ids}]}},"step_id":"{TOP}","use_api":{_flag(use_api)}}}'
     )
+    deferred = ",".join(f'{_text(it)}:{{"abortable":{_flag(still)}}}' for it, still in (defers or {}).items())
     all_events = "" if use_api else ",".join(events)
     steps = "" if use_api else ",".join(f"{_text(step_id)}:{value}" for step_id, value in memo.items())
     return (
-        f'{{"ctx":{context},"defers":{{}},"event":{events[0]},"events":[{all_events}],"steps":{{{steps}}},'
+        f'{{"ctx":{context},"defers":{{{deferred}}},"event":{events[0]},"events":[{all_events}],"steps":{{{steps}}},'
         f'"use_api":{_flag(use_api)},"version":{request_version}}}'
     )
 

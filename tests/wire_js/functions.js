@@ -1,6 +1,7 @@
 // The functions that the tests run; each listens to the event "<the app's id>/<its id>".
 
 import { NonRetriableError, RetryAfterError, fetch as durableFetch } from "inngest";
+import { createDefer } from "inngest/experimental";
 
 export function declare(client, { ran, gate }) {
   const functions = [];
@@ -206,6 +207,27 @@ export function declare(client, { ran, gate }) {
       const model = step.ai.models[format]({ model: "m", apiKey: "sk-secret", baseUrl, ...options });
       return step.ai.infer("ask", { model, body: { messages: [{ role: "user", content: "hi" }] } });
     });
+
+  const later = createDefer(client, { id: "afterwards" }, async ({ event, step, runId }) => {
+    await told({ step, runId }, "deferred");
+    return event.data;
+  });
+  functions.push(later);
+
+  define("defers", { retries: 1 }, async (ctx) => {
+    const { how, count } = ctx.event.data;
+    for (let n = 0; n < (count ?? 1); n++) ctx.defer(`later ${n}`, { function: later, data: { n } });
+    await told(ctx, "one");
+    if (how === "drop at once") ctx.defer("never", { function: later, data: { n: -1 } }).abort();
+    const dropped = ctx.defer("dropped", { function: later, data: { n: -2 } });
+    await ctx.step.sleep("nap", "1 hour");
+    dropped.abort();
+    if (how === "fail") throw new NonRetriableError("no");
+    ctx.defer("last", { function: later, data: { n: 99 } });
+    if (how === "try again" && ctx.attempt === 0) throw new Error("not yet");
+    if (how === "try again") return "two";
+    return told(ctx, "two");
+  });
 
   return functions;
 }
