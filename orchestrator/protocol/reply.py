@@ -103,7 +103,7 @@ def _asked(answer: _Answer, target: str | None, attempt: int, now: datetime) -> 
             return Returned(target, attempt, value_text(wire.data), tuple(ops))
         op = read_op(wire, circumstances)
         if isinstance(op, StepErrored) and op.id == COMPLETE_ID and target is None:
-            return Threw(target, attempt, op.error, not op.final, op.retry_after, tuple(ops))
+            return Threw(target, attempt, op.error, not op.final, op.retry_after, ops=tuple(ops))
         if op is not None:
             ops.append(op)
     return Asked(target, attempt, tuple(ops))

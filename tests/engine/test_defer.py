@@ -56,7 +56,7 @@ def returned(*ops: Op) -> Callable[[Call], Returned]:
 
 
 def threw(*ops: Op, retryable: bool = False) -> Callable[[Call], Threw]:
-    return lambda call: Threw(call.target, call.attempt, ERROR, retryable, None, ops)
+    return lambda call: Threw(call.target, call.attempt, ERROR, retryable, ops=ops)
 
 
 def live(world: World) -> None:
