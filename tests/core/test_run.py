@@ -154,6 +154,22 @@ def test_a_planned_step_that_is_tried_again_counts_as_before(counted, pending):
     assert [counted] == [effect.counted for effect in decision.effects if isinstance(effect, SaveStep)]
 
 
+@pytest.mark.parametrize(("most", "attempt", "again"), [(5, 3, True), (5, 4, False), (1, 0, False)])
+def test_a_step_may_have_a_number_of_attempts_of_its_own(most, attempt, again):
+    decision = decide(Run("r"), asked(replace(errored("a"), max_attempts=most), attempt=attempt))
+
+    assert again is isinstance(decision.then, Retry)
+
+
+@pytest.mark.parametrize("wait", [timedelta(), timedelta(seconds=7)])
+@pytest.mark.parametrize("policy", [POLICY, replace(POLICY, retry_interval=timedelta(seconds=2))])
+def test_a_wait_of_its_own_is_taken_as_it_is(policy, wait):
+    step = asked(replace(errored("a"), backoff=wait))
+    function = Threw(None, 0, ERROR, retryable=True, backoff=wait)
+
+    assert [NOW + wait] * 2 == [decide(Run("r"), message, policy).then.at for message in (step, function)]
+
+
 @pytest.mark.parametrize(("final", "attempt"), [(True, 0), (False, 2)])
 def test_a_step_that_failed_for_good_is_memoised_as_an_error_and_the_function_may_catch_it(final, attempt):
     decision = decide(Run("r"), asked(errored("a", final=final), attempt=attempt))
