@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from orchestrator.core.message import (
     Asked,
     DeferAsked,
+    DiscoveryAsked,
     Op,
     Returned,
     SleepAsked,
@@ -461,6 +462,10 @@ def test_a_step_that_is_called_by_itself_fails_as_itself_whatever_its_id() -> No
     reply = parse_reply(206, {"x-inngest-sdk": "js:v4.24.0"}, body, target=COMPLETE_ID, attempt=0, now=NOW).reply
 
     assert isinstance(reply, Asked)
+
+
+def test_an_app_may_ask_to_be_called_again() -> None:
+    assert (DiscoveryAsked("d", "d", "DiscoveryRequest"),) == asked({"op": "DiscoveryRequest", "id": "d"})
 
 
 def test_what_is_deferred_names_a_function_and_has_data() -> None:
