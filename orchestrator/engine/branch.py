@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from orchestrator.core.effect import SaveStep, Status, StepStatus
 from orchestrator.core.function import Function
 from orchestrator.core.run import Decision, Run, StepState
-from orchestrator.drivers.base import Call
+from orchestrator.drivers.base import Call, Shared
 from orchestrator.engine.parts import Parts
 from orchestrator.store import runs, steps
 from orchestrator.store.jobs import Lease
@@ -36,6 +36,8 @@ class Branch:
     current: int
     #: The memo texts together.
     state_size: int = 0
+    #: Where the run is shared by the calls of several planned steps; nothing of it changes then.
+    shared: Shared | None = None
     #: What the run has deferred, and whether that can still be dropped.
     defers: dict[str, bool] = field(default_factory=dict)
 
@@ -46,7 +48,7 @@ class Branch:
         if version is None:
             return None
         loaded = Loaded(run.stored(), slug, "", run.function_version, False, event)
-        fresh = Run(run.id, run.status, last_seq=0)
+        fresh = Run(run.id, run.status)
         return cls(loaded, version.function, version.checkpoints, fresh, {}, {}, loaded.run.request_version, 0)
 
     @classmethod
@@ -66,7 +68,23 @@ class Branch:
         size = sum(map(len, done.values()))
         asked = stored.request_version
         defers = _defers(known)
-        return cls(loaded, version.function, version.checkpoints, run, known, done, asked, len(done), size, defers)
+        return cls(
+            loaded, version.function, version.checkpoints, run, known, done, asked, len(done), size, defers=defers
+        )
+
+    @classmethod
+    def as_planned(cls, parts: Parts, run_id: str, last_seq: int) -> Branch | None:
+        """Read a run for calls of planned steps, with the memo up to this outcome; None: there is no such run."""
+        with parts.database.read() as conn:
+            loaded = runs.load(conn, run_id)
+            if loaded is None:
+                return None
+            memo = steps.memo_until(conn, run_id, last_seq)
+        stored, version = loaded.run, parts.versions.read(loaded)
+        run = Run(run_id, stored.status, stored.pending, stored.open)
+        size = sum(map(len, memo.values()))
+        asked = stored.request_version
+        return cls(loaded, version.function, version.checkpoints, run, {}, memo, asked, len(memo), size, Shared())
 
     @property
     def slug(self) -> str:
@@ -92,6 +110,7 @@ class Branch:
             timeout=parts.settings.call_timeout,
             defers=self.defers,
             checkpoints_of=self.loaded.run.function_id if self.invites_checkpoints(lease) else None,
+            shared=self.shared,
         )
 
     def invites_checkpoints(self, lease: Lease) -> bool:
@@ -105,13 +124,20 @@ class Branch:
         """Take over what the worker itself decided."""
         self.known.update(decision.steps)
         self.defers |= _defers(decision.steps)
-        last = self.run.last_seq or 0
         for effect in decision.effects:
             if isinstance(effect, SaveStep) and effect.memo is not None:
                 self.memo[effect.id] = effect.memo
                 self.state_size += len(effect.memo)
-                last += 1
-        self.run = replace(decision.run, steps=self.known, last_seq=last)
+        self.run = replace(decision.run, steps=self.known)
+        self.current = len(self.memo)
+
+    def close(self, step: SaveStep) -> None:
+        """Take over the outcome of the one step that was open."""
+        assert step.memo is not None, "an outcome is memoised"
+        self.known[step.id] = StepState(step.status)
+        self.memo[step.id] = step.memo
+        self.state_size += len(step.memo)
+        self.run = replace(self.run, pending=0, open=0, last_seq=self.run.last_seq + 1, steps=self.known)
         self.current = len(self.memo)
 
     @property
