@@ -599,3 +599,9 @@ def test_steps_done_before_a_function_failed_are_kept_for_its_next_attempt():
 @pytest.mark.parametrize(("status", "expected"), [(StepStatus.DEFERRED, True), (StepStatus.DROPPED, False)])
 def test_a_run_knows_whether_something_is_deferred(status, expected):
     assert expected == has_deferred(with_steps(a=StepStatus.COMPLETED, l=status))
+
+
+def test_outcomes_are_numbered_and_what_has_none_yet_takes_no_number():
+    run = replace(Run("r"), last_seq=4)
+
+    assert [5, 4] == [decide(run, asked(op)).run.last_seq for op in (done("a"), sleep("s"))]
