@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from flask import Flask, Request, Response, request
 
 from orchestrator import __version__
-from orchestrator.api import apps, cancellations, checkpoint, dev, events, runs, signals, state, sync, telemetry
+from orchestrator.api import apps, cancellations, checkpoint, dev, events, jobs, runs, signals, state, sync, telemetry
 from orchestrator.api.cors import cors_headers
 from orchestrator.api.current import Server, current_server, install
 from orchestrator.api.errors import register_errors
@@ -19,6 +19,7 @@ _OPEN = frozenset({"server.health", "api-docs.openapi_json"})
 _GROUPS = (
     events.routes,
     runs.routes,
+    jobs.routes,
     cancellations.routes,
     signals.routes,
     apps.routes,

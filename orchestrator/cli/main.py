@@ -33,6 +33,7 @@ COMMANDS: dict[str, Lazy] = {
     "run": Lazy("orchestrator.cli.inspect", "run", "Show a run: its status, its steps, and what came out."),
     "cancel": Lazy("orchestrator.cli.inspect", "cancel", "Cancel a run."),
     "requeue": Lazy("orchestrator.cli.inspect", "requeue", "Let a run go on whose workers were lost too often."),
+    "jobs": Lazy("orchestrator.cli.jobs", "jobs", "Look at jobs that were given up, requeue or delete them."),
     "functions": Lazy("orchestrator.cli.functions", "functions", "Set what the SDKs cannot say of a function."),
     "config": Lazy("orchestrator.cli.config_show", "config", "Look at the settings."),
     "retention": Lazy("orchestrator.cli.retention", "retention", "Look at what is kept for how long, or tidy now."),
