@@ -13,7 +13,8 @@ from orchestrator import log
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.recover import recover
 from orchestrator.engine.retain import PIECE, Retainer
-from orchestrator.queue.sweep import GRACE, sweep, tidy
+from orchestrator.queue.local import LocalQueue
+from orchestrator.queue.sweep import GRACE, MOST, Sweeps, tidy
 from orchestrator.store import losses
 
 _log = log.get(__name__)
@@ -40,8 +41,15 @@ class _Chore:
 class Sweeper:
     """Does its chores until it is stopped."""
 
-    def __init__(self, parts: Parts, *, every: timedelta = SWEEP) -> None:
+    def __init__(self, parts: Parts, queue: LocalQueue, *, every: timedelta = SWEEP) -> None:
         self._parts = parts
+        self._sweeps = Sweeps(
+            parts.database,
+            parts.announcer,
+            queue,
+            room=lambda: MOST - queue.depth,
+            mine=lambda hint: hint.app is None or parts.local.holds(hint.app),
+        )
         self._presence = parts.holdings.presence
         self._every = every
         #: Without a broker nobody announces to this process what others made: nothing is left to them.
@@ -102,7 +110,7 @@ class Sweeper:
 
     def _sweep(self, grace: timedelta | None = None) -> None:
         grace = self._grace if grace is None else grace
-        sweep(self._parts.database, self._parts.announcer, self._parts.clock.now(), grace=grace)
+        self._sweeps.sweep(self._parts.clock.now(), grace)
 
     def _judge(self) -> None:
         """Take over from processes whose sign of life was missing twice: once may be a connection made anew."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, insert, literal_column, or_, select, update
@@ -23,6 +23,10 @@ READY, LEASED, DEAD = 2, 3, 5
 # As literals, so that the partial indexes on them are used (a parameter would make a plan that scans).
 IS_READY = jobs.c.state == literal_column("2")
 IS_LEASED = jobs.c.state == literal_column("3")
+
+
+#: No job is older.
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,7 @@ _DUE = (
     select(jobs.c.id, jobs.c.kind, jobs.c.run_at, _APP.label("app"))
     .where(
         IS_READY,
+        jobs.c.run_at >= bindparam("since"),
         jobs.c.run_at <= bindparam("until"),
         or_(
             # What became due this moment is being announced by whoever made it.
@@ -301,13 +306,15 @@ def due(
     *,
     now: datetime | None = None,
     grace: timedelta = timedelta(),
+    since: datetime | None = None,
 ) -> list[Hint]:
-    """Ready jobs with `run_at` up to `until` that were not announced since `announced_before`, oldest first.
+    """Ready jobs due from `since` up to `until` that were not announced since `announced_before`, oldest first.
 
     Those never announced that became due within `grace` before `now` are left out.
     """
     now = now or until
     values = {"until": until, "announced_before": announced_before, "most": most, "now": now, "settled": now - grace}
+    values["since"] = since or _EVER
     rows = conn.execute(_DUE, values)
     return [Hint(row.id, row.kind, row.run_at, row.app) for row in rows]
 

@@ -62,6 +62,7 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "end_all_of_run": lambda conn: jobs.end_all_of_run(conn, RUN),
     "extend": lambda conn: jobs.extend(conn, [LEASE, Lease(19_001, 1, jobs.CALL, "k")], UNTIL),
     "due": lambda conn: jobs.due(conn, NOW, NOW, 500),
+    "due of a time": lambda conn: jobs.due(conn, NOW, NOW, 500, since=after(-100)),
     "announced": lambda conn: jobs.announced(conn, list(range(2, 502)), NOW),
     "lost": lambda conn: losses.lost(conn, NOW, ["dead"]),
     "recover": lambda conn: losses.recover(conn, LOST, NOW),
