@@ -17,6 +17,7 @@ from celery import bootsteps, signals
 
 from orchestrator import log
 from orchestrator.config import Config
+from orchestrator.engine.parts import Parts
 from orchestrator.sdk.function import Registry
 from orchestrator.store.jobs import Hint
 from orchestrator.workers import runtime
@@ -51,17 +52,28 @@ _setup: Setup | None = None
 
 def accept(hints: Sequence[Hint]) -> None:
     """Give hints to the worker of this process, which is started at the first call."""
+    worker = _here().worker.worker
+    worker.accept(hints, _PATIENCE if _setup is None or not _setup.guest else _GUESTS_PATIENCE)
+
+
+def parts() -> Parts:
+    """What the worker of this process works with; it is started at the first call."""
+    return _here().parts
+
+
+def _here() -> Runtime:
     pid = os.getpid()
     with _lock:
         if pid not in _running:
             _running[pid] = _start(forked=True)
-        running = _running[pid]
-    running.worker.worker.accept(hints, _PATIENCE if _setup is None or not _setup.guest else _GUESTS_PATIENCE)
+        return _running[pid]
 
 
 def install(app: celery.Celery, setup: Setup) -> None:
-    """Add our steps to the workers of an application."""
+    """Add our steps to the workers of an application; a guest changes nothing where our own worker runs."""
     global _setup
+    if _setup is not None and setup.guest and not _setup.guest:
+        return
     _setup = setup
     app.steps["worker"].add(WorkerStep)
     app.steps["consumer"].add(HubWake)
@@ -90,10 +102,12 @@ class WorkerStep(bootsteps.StartStopStep):
                 _running[os.getpid()] = _start(forked=False)
 
     def stop(self, parent: Any) -> None:
+        """Drain and end; tasks under way, for which Celery waits next, are waited for."""
+        _end(outlast=True)
+
+    def terminate(self, parent: Any) -> None:
         """Drain and end."""
         _end()
-
-    terminate = stop
 
 
 def _executors(config: Config, *, forked: bool) -> int:
@@ -125,11 +139,14 @@ def _child_ends(**_: Any) -> None:
     _end()
 
 
-def _end() -> None:
+def _end(*, outlast: bool = False) -> None:
+    pid = os.getpid()
     with _lock:
-        ended = _running.pop(os.getpid(), None)
+        ended = _running.get(pid)
     if ended is not None:
-        ended.stop()
+        ended.stop(outlast=outlast)  # Known until then: tasks that end meanwhile are settled by its parts.
+        with _lock:
+            _running.pop(pid, None)
 
 
 def _set_up_logging(**_: Any) -> None:

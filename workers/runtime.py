@@ -32,13 +32,14 @@ class Runtime:
     """A running worker of this process."""
 
     worker: InProcessWorker
+    parts: Parts
     poller: Poller | None = None
 
-    def stop(self) -> None:
-        """Drain and end."""
+    def stop(self, *, outlast: bool = False) -> None:
+        """Drain and end; with `outlast` not before the Celery tasks that hold jobs have ended, too."""
         if self.poller is not None:
             self.poller.stop()
-        self.worker.stop()
+        self.worker.stop(outlast=outlast)
 
 
 def start(config: Config, executors: int, apps: Mapping[str, Registry], *, guest: bool = False) -> Runtime:
@@ -76,7 +77,7 @@ def start(config: Config, executors: int, apps: Mapping[str, Registry], *, guest
         broker=bool(config.broker_url),
         apps=list(apps),
     )
-    return Runtime(worker, _poller(config, parts))
+    return Runtime(worker, parts, _poller(config, parts))
 
 
 def _poller(config: Config, parts: Parts) -> Poller | None:

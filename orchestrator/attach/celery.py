@@ -7,6 +7,7 @@ from typing import Any
 
 from celery import Celery, signals
 
+from orchestrator.attach import tasks as steps
 from orchestrator.attach.settings import configuration
 from orchestrator.queue import broker
 from orchestrator.sdk.function import APPS
@@ -33,7 +34,9 @@ def attach(app: Celery) -> None:
         _attached = app
     tasks.register(app)
     processes.install(app, Setup(lambda: configuration(app), apps=APPS, guest=True))
+    steps.install()
     signals.celeryd_after_setup.connect(_listen, weak=False)
+    signals.worker_process_init.connect(_wrap, weak=False)
 
 
 def _listen(instance: Any = None, **_: Any) -> None:
@@ -43,3 +46,10 @@ def _listen(instance: Any = None, **_: Any) -> None:
     names = [broker.RUNNER_QUEUE, broker.EXECUTOR_QUEUE, *(broker.app_queue(app) for app in APPS)]
     for name in names:
         _attached.amqp.queues.select_add(broker.queue(name))
+    _wrap()
+
+
+def _wrap(**_: Any) -> None:
+    """Let the application's tasks be steps; in the children of a pool again, which may have imported more."""
+    if _attached is not None:
+        steps.wrap(_attached)

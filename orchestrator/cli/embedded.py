@@ -108,6 +108,11 @@ class EmbeddedServer:
         self._http = _http_server(self._wsgi(), self._listener, config.max_request_bytes)
 
     @property
+    def _alone(self) -> bool:
+        """Whether no Celery worker of the team's can be at work for this server."""
+        return self.config.mode == "dev" or self.config.database_url is None
+
+    @property
     def url(self) -> str:
         """Where it listens, as a person would type it."""
         host = "localhost" if self.config.host in ("0.0.0.0", "127.0.0.1", "::", "") else self.config.host
@@ -118,6 +123,10 @@ class EmbeddedServer:
         self._http_thread = threading.Thread(target=self._http.run, name="http", daemon=True)
         self._http_thread.start()
         serve_from(self.parts)
+        if self._alone and any(registry.tasks for registry in APPS.values()):
+            from orchestrator.attach.tasks import serve_here
+
+            serve_here(self.parts, APPS)
         self._worker.start()
         for url in self.config.sdk_urls:
             add_url(self.parts, url)

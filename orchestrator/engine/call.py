@@ -43,7 +43,7 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
         branch = branch if follows else None
         held = applied.lease
         if _had_its_turn(parts, began, calls):
-            _hand_on(parts, held)
+            hand_on(parts, held)
             return
 
 
@@ -56,7 +56,7 @@ def _answer(parts: Parts, lease: Lease, branch: Branch) -> tuple[Answer | None, 
     if app is None:
         return parts.driver.call(branch.call(parts, lease)), lease
     if not parts.local.holds(app):
-        _hand_on(parts, lease, app)
+        hand_on(parts, lease, app)
         return None, lease
     progress = Progress(parts, lease, branch)
     answer = parts.local.call(app, branch.call(parts, lease), progress)
@@ -119,7 +119,7 @@ def _had_its_turn(parts: Parts, began: datetime, calls: int) -> bool:
     return calls >= settings.continue_calls or parts.clock.now() - began >= settings.continue_span
 
 
-def _hand_on(parts: Parts, lease: Lease, app: str | None = None) -> None:
+def hand_on(parts: Parts, lease: Lease, app: str | None = None) -> None:
     """Let somebody go on: whoever comes next, or a process that holds the app."""
     now = parts.clock.now()
     with parts.database.write() as conn:

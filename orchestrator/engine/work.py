@@ -11,6 +11,7 @@ from orchestrator.engine.call import call
 from orchestrator.engine.look_back import look_back
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.resume import cancel_by_event, resume, time_out
+from orchestrator.engine.task import send
 from orchestrator.engine.wake import wake
 from orchestrator.store import jobs
 from orchestrator.store.jobs import Lease
@@ -23,6 +24,7 @@ HANDLERS: Mapping[str, Callable[[Parts, Lease, Branch | None], None]] = {
     jobs.CANCEL: cancel_by_event,
     jobs.LOOK_BACK: look_back,
     jobs.RESUME: resume,
+    jobs.TASK: send,
     jobs.TIME_OUT: time_out,
     jobs.WAKE: wake,
 }

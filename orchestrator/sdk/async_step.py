@@ -110,6 +110,10 @@ class AsyncStep:
         value = await self._board.ask(id, lambda step, now: asks.signal(step, now, signal, timeout, replace))
         return value.get("data") if isinstance(value, dict) else value
 
+    async def task(self, id: str, signature: Any, *, retry: Retry | None = None) -> Any:
+        """Let a Celery task of your own run on your workers, and return its result; see `Step.task`."""
+        return await self._board.ask(id, lambda step, _: asks.task(step, signature, retry, race=True))
+
     async def invoke(
         self, id: str, function: DurableFunction[..., Any] | str, data: Any = None, *, timeout: Span | None = None
     ) -> Any:

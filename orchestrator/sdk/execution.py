@@ -25,6 +25,7 @@ from orchestrator.sdk.values import decode, encode, error_text, step_error
 
 #: What a step is to people.
 RUN, SLEEP, WAIT, INVOKE, SIGNAL = "StepRun", "Sleep", "WaitForEvent", "InvokeFunction", "WaitForSignal"
+TASK = "Task"
 #: Of one step's result, as over HTTP.
 MOST_OUTPUT = 4 * 1024 * 1024
 _MOST_NAME = 255
@@ -121,6 +122,11 @@ class Execution:
         if isinstance(value, dict) and value.keys() == {"error"}:
             raise step_error(value["error"])
         return value
+
+    @property
+    def racing(self) -> bool:
+        """Whether the function is to go on after each of the steps it asks for now."""
+        return self._race
 
     @property
     def replaying(self) -> bool:

@@ -77,6 +77,14 @@ class Step:
         value = self._asked(id, lambda step, now: asks.signal(step, now, signal, timeout, replace))
         return value.get("data") if isinstance(value, dict) else value
 
+    def task(self, id: str, signature: Any, *, retry: Retry | None = None) -> Any:
+        """Let a Celery task of your own (`resize.s(url)`) run on your workers, and return its result.
+
+        Its queue, options, limits and retries are its own.  When it fails for good, so does the step, unless `retry`
+        says to send it anew.
+        """
+        return self._asked(id, lambda step, _: asks.task(step, signature, retry, race=self._execution.racing))
+
     def invoke(
         self, id: str, function: DurableFunction[..., Any] | str, data: Any = None, *, timeout: Span | None = None
     ) -> Any:

@@ -186,9 +186,9 @@ def _write_jobs(conn: Connection, run_id: str, decision: Decision, applied: Appl
         return
     for effect in decision.effects:
         match effect:
-            case AddCall(step_id):
-                key = f"step:{run_id}:{step_id}"
-                applied.hints.append(jobs.add(conn, jobs.CALL, key, by.now, run_id=run_id, step_id=step_id))
+            case AddCall(step_id, task):
+                kind, key = jobs.TASK if task else jobs.CALL, f"step:{run_id}:{step_id}"
+                applied.hints.append(jobs.add(conn, kind, key, by.now, run_id=run_id, step_id=step_id))
             case AddWake(step_id, at):
                 key = f"wake:{run_id}:{step_id}"
                 applied.hints.append(jobs.add(conn, jobs.WAKE, key, at, run_id=run_id, step_id=step_id))
