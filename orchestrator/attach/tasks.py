@@ -132,12 +132,11 @@ def _step(ticket: Ticket, body: Callable[[], Any]) -> Any:
         if not work.given_back:  # Raised by hand: nobody knows when its message comes.
             steps.give_back(parts, taken, _moment(retry.when))
         raise
-    except (Ignore, Reject):
-        _settled(work, lambda: steps.fail(parts, taken, _without_result(error)))
+    except (Ignore, Reject) as left:
+        _failed(work, _without_result(left))
         raise
-    except Exception as raised:
-        error = raised
-        _settled(work, lambda: steps.fail(parts, taken, error))
+    except Exception as error:
+        _failed(work, error)
         raise
     except BaseException:
         _settled(work, lambda: steps.send_again(parts, taken))
@@ -146,6 +145,10 @@ def _step(ticket: Ticket, body: Callable[[], Any]) -> Any:
         _work.reset(token)
     _settled(work, lambda: steps.finish(parts, taken, value))
     return value
+
+
+def _failed(work: _Work, error: Exception) -> None:
+    _settled(work, lambda: steps.fail(work.parts, work.taken, error))
 
 
 def _settled(work: _Work, settle: Callable[[], None]) -> None:
