@@ -18,6 +18,8 @@ from celery import bootsteps, signals
 from orchestrator import log
 from orchestrator.config import Config
 from orchestrator.engine.parts import Parts
+from orchestrator.errors import OrchestratorError
+from orchestrator.queue import broker
 from orchestrator.sdk.function import Registry
 from orchestrator.store.jobs import Hint
 from orchestrator.workers import runtime
@@ -77,10 +79,24 @@ def install(app: celery.Celery, setup: Setup) -> None:
     _setup = setup
     app.steps["worker"].add(WorkerStep)
     app.steps["consumer"].add(HubWake)
+    signals.celeryd_after_setup.connect(_prepare, weak=False)
     signals.worker_process_init.connect(_child_begins, weak=False)
     signals.worker_process_shutdown.connect(_child_ends, weak=False)
     if not setup.guest:
         signals.setup_logging.connect(_set_up_logging, weak=False)
+
+
+def _prepare(instance: Any = None, **_: Any) -> None:
+    """Before the pool is there: take our queues whatever the command line named, or end with one sentence why not."""
+    if instance is None or _setup is None or WorkerStep not in instance.app.steps["worker"]:
+        return
+    try:
+        runtime.prepare(_setup.config(), guest=_setup.guest)
+    except OrchestratorError as error:
+        raise SystemExit(f"orchestrator: {error.message}") from None
+    names = [broker.RUNNER_QUEUE, broker.EXECUTOR_QUEUE] if _setup.guest else []
+    for name in (*names, *(broker.app_queue(app) for app, registry in _setup.apps.items() if not registry.empty)):
+        instance.app.amqp.queues.select_add(broker.queue(name))
 
 
 def _start(*, forked: bool) -> Runtime:

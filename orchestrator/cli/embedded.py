@@ -59,18 +59,26 @@ def run(config: Config) -> None:
 class EmbeddedServer:
     """Everything, started and stopped together; guarded by keys unless the mode is `dev`."""
 
-    def __init__(self, config: Config, clock: Clock | None = None) -> None:
-        """Put the parts together; nothing runs yet.
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock | None = None,
+        *,
+        state: StateDirectory | None = None,
+        listener: socket.socket | None = None,
+    ) -> None:
+        """Put the parts together; nothing runs yet.  A `state` or a `listener` that is given outlives the server.
 
         Raises `ConfigError` for what cannot be used, and `Problem` for a database that must be upgraded first.
         """
         require_secrets(config)
         self.config = config
         self._stopped = False
-        self._listener = _listen(config.host, config.port)
+        self._listener = listener or listen(config)
         self.port: int = self._listener.getsockname()[1]
+        self._owns_state = state is None
         try:
-            self.state = StateDirectory(config.state_dir if _is_kept(config) else None)
+            self.state = state or open_state(config)
         except BaseException:
             self._listener.close()
             raise
@@ -78,7 +86,7 @@ class EmbeddedServer:
             self._put_together(config, clock or SystemClock())
         except BaseException:
             self._listener.close()
-            self.state.close()
+            self._close_state()
             raise
 
     def _put_together(self, config: Config, clock: Clock) -> None:
@@ -160,7 +168,11 @@ class EmbeddedServer:
         self._stop_http()
         self._ingest.close()
         self.parts.database.close()
-        self.state.close()
+        self._close_state()
+
+    def _close_state(self) -> None:
+        if self._owns_state:
+            self.state.close()
 
     def _stop_http(self) -> None:
         """Answer what is under way, then close every connection, in the one thread that may."""
@@ -185,6 +197,11 @@ class EmbeddedServer:
         return front(self.config, self.parts, self._ingest.accept)
 
 
+def open_state(config: Config) -> StateDirectory:
+    """The directory of the state, as configured.  Raises `ConfigError` when somebody else uses it."""
+    return StateDirectory(config.state_dir if _is_kept(config) else None)
+
+
 def _is_kept(config: Config) -> bool:
     return config.database_url is None and (config.persist or config.mode != "dev")
 
@@ -201,7 +218,9 @@ def _prepare_schema(config: Config, url: str) -> None:
         raise Problem(error.message, Exit.SCHEMA) from None
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(config: Config) -> socket.socket:
+    """Listen where the configuration says.  Raises `ConfigError` for an address that cannot be used."""
+    host, port = config.host, config.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

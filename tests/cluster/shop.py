@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -205,12 +205,9 @@ class Shop:
         """Wait until there is a message in a queue, and wipe it."""
         until(lambda: self.purge(queue), f"a message in {queue}", self.log, deadline=60)
 
-    def worker(
-        self, name: str, *flags: str, queues: str | None = "shop.tasks,shop.slow", pool: str = "threads"
-    ) -> None:
+    def worker(self, name: str, *, queues: str = "shop.tasks,shop.slow", pool: str = "threads") -> None:
         """Start a Celery worker of the team's, and wait until it works."""
-        own = ["-Q", queues] if queues else []
-        self.start(name, *CELERY, "-P", pool, "-c", "4", "-n", f"{name}@%h", *own, *flags)
+        self.start(name, *CELERY, "-P", pool, "-c", "4", "-n", f"{name}@%h", "-Q", queues)
         until(lambda: self._works(name), f"worker {name}", self.log, deadline=60)
 
     def start(self, name: str, *command: str, **env: str) -> None:
@@ -235,7 +232,8 @@ class Shop:
     def kill(self, name: str) -> None:
         """Kill a process and its children with -9."""
         process = self.processes.pop(name)
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait(10)
 
     def stop(self, name: str) -> float:

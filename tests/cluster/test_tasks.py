@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -41,14 +43,25 @@ def test_a_task_is_retried_fails_and_answers_as_it_always_did_and_the_step_has_w
     assert 4 == len(shop.journal("hasty"))
 
 
-@pytest.mark.parametrize("pool", ["threads", "prefork"])
-def test_a_worker_killed_in_mid_task_loses_nothing(shop: Shop, pool: str) -> None:
-    shop.worker("one", pool=pool)
+def test_a_worker_killed_in_mid_task_loses_nothing(shop: Shop) -> None:
+    shop.worker("one")
     event = shop.send("do", task="slow")
     shop.noted("slow")
 
     shop.kill("one")
-    shop.worker("two", pool=pool)
+    shop.worker("two")
+
+    shop.noted("slow", times=2)
+    shop.open_gate()
+    assert "slept" == shop.output(event)
+
+
+def test_a_child_of_prefork_killed_in_mid_task_loses_nothing(shop: Shop) -> None:
+    shop.worker("one", pool="prefork")
+    event = shop.send("do", task="slow")
+    shop.noted("slow")
+
+    os.kill(int(shop.journal("slow")[0].split()[1]), signal.SIGKILL)
 
     shop.noted("slow", times=2)
     shop.open_gate()
