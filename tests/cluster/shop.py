@@ -128,9 +128,16 @@ async def album(ctx):
     return await asyncio.gather(*(ctx.step.task(f"page {at}", tasks.resize.s(str(at))) for at in range(5)))
 
 
-@durable.function(on=Event("hold"))
-def hold(ctx: Context):
-    return ctx.step.run("hold", lambda: tasks.slow.run())
+@durable.function(on=Event("nap"))
+async def nap(ctx):
+    import asyncio
+
+    async def body():
+        await asyncio.sleep(0.3)
+        return "rested"
+
+    await asyncio.sleep(0.3)
+    return await ctx.step.run("nap", body)
 """,
     "shop/web.py": """
 from flask import Flask, jsonify, request
@@ -210,15 +217,19 @@ class Shop:
         self.start(name, *CELERY, "-P", pool, "-c", "4", "-n", f"{name}@%h", "-Q", queues)
         until(lambda: self._works(name), f"worker {name}", self.log, deadline=60)
 
-    def start(self, name: str, *command: str, **env: str) -> None:
-        """Start a process of the project."""
+    def start(self, name: str, *command: str, plain: bool = False, **env: str) -> None:
+        """Start a process of the project; a Celery worker goes by our clock unless it is a plain one."""
         shifted = [sys.executable, "-m", "tests.wire.shifted", str(self.clock.file)]
-        if list(command[:3]) == CELERY[:3]:
+        if list(command[:3]) == CELERY[:3] and not plain:
             command = (*shifted, "celery", *command[3:])
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 command, cwd=self.project, env=self.environment() | env, stdout=log, stderr=log, start_new_session=True
             )
+
+    def run(self, code: str) -> None:
+        """Run a line of Python in the project."""
+        subprocess.run([sys.executable, "-c", code], cwd=self.project, env=self.environment(), check=True, timeout=60)
 
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ORCHESTRATOR_", "INNGEST_"))}
