@@ -54,6 +54,7 @@ def test_a_worker_killed_in_mid_task_loses_nothing(shop: Shop) -> None:
     shop.noted("slow", times=2)
     shop.open_gate()
     assert "slept" == shop.output(event)
+    assert 2 == len(shop.journal("slow"))
 
 
 def test_a_child_of_prefork_killed_in_mid_task_loses_nothing(shop: Shop) -> None:
@@ -66,6 +67,7 @@ def test_a_child_of_prefork_killed_in_mid_task_loses_nothing(shop: Shop) -> None
     shop.noted("slow", times=2)
     shop.open_gate()
     assert "slept" == shop.output(event)
+    assert 2 == len(shop.journal("slow"))
 
 
 def test_messages_wiped_from_the_broker_are_sent_anew(shop: Shop) -> None:
