@@ -13,23 +13,31 @@ from tests.crash.process import free_port
 from tests.wire.harness import Keys, request, until
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
-POOLS = ["threads", "prefork", "solo", "gevent"]
+#: Each pool, and each of the two brokers with and without Celery's event loop.
+POOLS = [
+    ("rabbitmq", "threads"),
+    ("redis", "threads"),
+    ("rabbitmq", "prefork"),
+    ("redis", "prefork"),
+    ("redis", "solo"),
+    ("rabbitmq", "gevent"),
+]
 SEND = "from shop import tasks; tasks.resize.delay('their own')"
 
 
-@pytest.fixture(params=["rabbitmq", "redis"])
-def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
-    with Shop.made(request.param, tmp_path) as made:
-        yield made
+@pytest.fixture
+def broker() -> str:
+    """The broker of tests that name none."""
+    return "rabbitmq"
 
 
 @pytest.fixture
-def rabbit_shop(tmp_path: Path) -> Iterator[Shop]:
-    with Shop.made("rabbitmq", tmp_path) as made:
+def shop(broker: str, tmp_path: Path) -> Iterator[Shop]:
+    with Shop.made(broker, tmp_path) as made:
         yield made
 
 
-@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize(("broker", "pool"), POOLS)
 def test_in_every_pool_functions_run_beside_the_teams_tasks_and_term_ends_both(shop: Shop, pool: str) -> None:
     if pool == "gevent":
         pytest.importorskip("gevent")
@@ -68,8 +76,7 @@ def test_our_own_worker_holds_the_functions_where_it_is_told_their_module(shop: 
     assert {line.split()[1] for line in shop.journal("resize")} == {str(shop.processes["theirs"].pid)}
 
 
-def test_without_the_line_it_is_the_project_it_was(rabbit_shop: Shop) -> None:
-    shop = rabbit_shop
+def test_without_the_line_it_is_the_project_it_was(shop: Shop) -> None:
     without = FILES["shop/celery.py"].replace(LINES, "").replace(', "shop.functions"', "")
     shop.write("shop/celery.py", without)
     shop.write("shop/functions.py", "raise AssertionError('nobody imports this')")
