@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from orchestrator.core import retry
+from orchestrator.core.durations import format_duration
 from orchestrator.core.effect import (
     AddCall,
     AddWake,
@@ -39,6 +40,7 @@ from orchestrator.core.message import (
     Asked,
     Cancelled,
     Checkpointed,
+    Expired,
     InvokeAsked,
     Message,
     Op,
@@ -84,8 +86,8 @@ class Run:
     pending: int = 0
     open: int = 0
     step_count: int = 0
-    #: The number of the outcome memoised last; None: not known here, the store looks it up.
-    last_seq: int | None = None
+    #: The number of the outcome memoised last.
+    last_seq: int = 0
     steps: Mapping[str, StepState] = field(default_factory=dict)
 
 
@@ -126,8 +128,9 @@ def advance(run: Run, message: Message, policy: Policy, now: datetime, chance: f
         case TimedOut():
             return turn.resumed(message.step_id, "null", message.error)
         case Cancelled():
-            turn.effects.append(Record("cancelled", data=json.dumps({"reason": message.reason})))
-            return turn.finish(Status.CANCELLED)
+            return turn.cancelled(message.reason)
+        case Expired():
+            return turn.expired(message)
 
 
 class _Turn:
@@ -193,6 +196,16 @@ class _Turn:
         if self.run.pending == 0:
             self.effects.append(Discover())
         return self._decide(End())
+
+    def cancelled(self, reason: str) -> Decision:
+        self.effects.append(Record("cancelled", data=json.dumps({"reason": reason})))
+        return self.finish(Status.CANCELLED)
+
+    def expired(self, message: Expired) -> Decision:
+        if message.limit == "start" and self.run.status is not Status.QUEUED:
+            return self._decide(End())
+        what = {"start": "started", "finish": "finished"}[message.limit]
+        return self.cancelled(f"not {what} within {format_duration(message.after)} (timeouts.{message.limit})")
 
     def finish(self, status: Status, output: str | None = None, error: str | None = None) -> Decision:
         self.effects.append(Finish(status, output, error))
@@ -313,6 +326,8 @@ class _Turn:
         if self._status(step.id) is None:
             step = replace(step, fresh=True)
             self.run = replace(self.run, step_count=self.run.step_count + 1)
+        if step.memo is not None:
+            self.run = replace(self.run, last_seq=self.run.last_seq + 1)
         self.steps[step.id] = StepState(step.status, step.counted)
         self.effects.append(step)
 

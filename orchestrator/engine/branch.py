@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 from orchestrator.core.effect import SaveStep, Status
 from orchestrator.core.function import Function
 from orchestrator.core.run import Decision, Run, StepState
-from orchestrator.drivers.base import Call
+from orchestrator.drivers.base import Call, Shared
 from orchestrator.engine.parts import Parts
+from orchestrator.engine.versions import Version
 from orchestrator.store import runs, steps
+from orchestrator.store.database import Connection
 from orchestrator.store.jobs import Lease
 from orchestrator.store.runs import Loaded, NewRun
 
@@ -35,6 +37,8 @@ class Branch:
     current: int
     #: The memo texts together.
     state_size: int = 0
+    #: Where the run is shared by the calls of several planned steps; nothing of it changes then.
+    shared: Shared | None = None
 
     @classmethod
     def of_new(cls, parts: Parts, run: NewRun, slug: str, event: str) -> Branch | None:
@@ -42,8 +46,9 @@ class Branch:
         version = parts.versions.get(run.function_id, run.function_version)
         if version is None:
             return None
-        loaded = Loaded(run.stored(), slug, "", run.function_version, False, event)
-        fresh = Run(run.id, run.status, last_seq=0)
+        timed = bool(version.function.timeouts)
+        loaded = Loaded(run.stored(), slug, "", run.function_version, False, event, timed=timed)
+        fresh = Run(run.id, run.status)
         return cls(loaded, version.function, version.checkpoints, fresh, {}, {}, loaded.run.request_version, 0)
 
     @classmethod
@@ -51,18 +56,43 @@ class Branch:
         """Read a run with its steps; None: there is none."""
         with parts.database.read() as conn:
             loaded = runs.load(conn, run_id)
-            if loaded is None:
-                return None
-            memos = steps.memos(conn, run_id)
+            return cls._with_steps(parts, conn, loaded) if loaded is not None else None
+
+    @classmethod
+    def load_for_end(cls, parts: Parts, run_id: str) -> tuple[Loaded | None, Branch | None]:
+        """Read a run of which an open step is about to end; its steps only where no other is open."""
+        with parts.database.read() as conn:
+            loaded = runs.load(conn, run_id)
+            if loaded is None or loaded.run.open != 1:
+                return loaded, None
+            return loaded, cls._with_steps(parts, conn, loaded)
+
+    @classmethod
+    def _with_steps(cls, parts: Parts, conn: Connection, loaded: Loaded) -> Branch:
+        stored = loaded.run
+        memos = steps.memos(conn, stored.id)
         known = {memo.id: memo.state for memo in memos}
         done = {memo.id: memo.memo for memo in memos if memo.memo is not None}
-        stored = loaded.run
         last = max((memo.seq or 0 for memo in memos), default=0)
-        run = Run(run_id, stored.status, stored.pending, stored.open, len(known), last, known)
-        version = parts.versions.read(loaded)
+        run = Run(stored.id, stored.status, stored.pending, stored.open, len(known), last, known)
+        version, loaded = _read(parts, loaded)
         size = sum(map(len, done.values()))
         asked = stored.request_version
         return cls(loaded, version.function, version.checkpoints, run, known, done, asked, len(done), size)
+
+    @classmethod
+    def as_planned(cls, parts: Parts, run_id: str, last_seq: int) -> Branch | None:
+        """Read a run for calls of planned steps, with the memo up to this outcome; None: there is no such run."""
+        with parts.database.read() as conn:
+            loaded = runs.load(conn, run_id)
+            if loaded is None:
+                return None
+            memo = steps.memo_until(conn, run_id, last_seq)
+        stored, (version, loaded) = loaded.run, _read(parts, loaded)
+        run = Run(run_id, stored.status, stored.pending, stored.open)
+        size = sum(map(len, memo.values()))
+        asked = stored.request_version
+        return cls(loaded, version.function, version.checkpoints, run, {}, memo, asked, len(memo), size, Shared())
 
     @property
     def slug(self) -> str:
@@ -87,6 +117,7 @@ class Branch:
             generation=lease.generation,
             timeout=parts.settings.call_timeout,
             checkpoints_of=self.loaded.run.function_id if self.invites_checkpoints(lease) else None,
+            shared=self.shared,
         )
 
     def invites_checkpoints(self, lease: Lease) -> bool:
@@ -99,13 +130,20 @@ class Branch:
     def follow(self, decision: Decision) -> None:
         """Take over what the worker itself decided."""
         self.known.update(decision.steps)
-        last = self.run.last_seq or 0
         for effect in decision.effects:
             if isinstance(effect, SaveStep) and effect.memo is not None:
                 self.memo[effect.id] = effect.memo
                 self.state_size += len(effect.memo)
-                last += 1
-        self.run = replace(decision.run, steps=self.known, last_seq=last)
+        self.run = replace(decision.run, steps=self.known)
+        self.current = len(self.memo)
+
+    def close(self, step: SaveStep) -> None:
+        """Take over the outcome of the one step that was open."""
+        assert step.memo is not None, "an outcome is memoised"
+        self.known[step.id] = StepState(step.status)
+        self.memo[step.id] = step.memo
+        self.state_size += len(step.memo)
+        self.run = replace(self.run, pending=0, open=0, last_seq=self.run.last_seq + 1, steps=self.known)
         self.current = len(self.memo)
 
     @property
@@ -117,6 +155,12 @@ class Branch:
     def over(self) -> bool:
         """Whether the run had ended already."""
         return self.run.status not in (Status.QUEUED, Status.RUNNING)
+
+
+def _read(parts: Parts, loaded: Loaded) -> tuple[Version, Loaded]:
+    """The run's function, and the run with what that says about it."""
+    version = parts.versions.read(loaded)
+    return version, replace(loaded, timed=bool(version.function.timeouts))
 
 
 @dataclass(frozen=True, slots=True)

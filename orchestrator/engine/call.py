@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from datetime import datetime
 
 from orchestrator import log
@@ -14,7 +14,8 @@ from orchestrator.engine.branch import Branch
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.progress import Progress
 from orchestrator.engine.settle import settle
-from orchestrator.store import jobs, runs
+from orchestrator.protocol.run_errors import STATE_OVERFLOWED, error_text, too_much_state
+from orchestrator.store import jobs, run_timeouts, runs
 from orchestrator.store.apply import Applied
 from orchestrator.store.jobs import Hint, Lease
 
@@ -30,7 +31,7 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
     held: Lease | None = lease
     while held is not None:
         with parts.holdings.holding(held):
-            branch = branch or _take_up(parts, held)
+            branch = _take_up(parts, held, branch)
             if branch is None:
                 return
             answer, held = _answer(parts, held, branch)
@@ -63,9 +64,9 @@ def _answer(parts: Parts, lease: Lease, branch: Branch) -> tuple[Answer | None, 
     return answer, progress.lease
 
 
-def _take_up(parts: Parts, lease: Lease) -> Branch | None:
-    """Load the run; None when there is nothing to call any more."""
-    branch = Branch.load(parts, lease.run_id) if lease.run_id is not None else None
+def _take_up(parts: Parts, lease: Lease, branch: Branch | None) -> Branch | None:
+    """Load the run unless it is known; None when there is nothing to call any more."""
+    branch = branch or _read(parts, lease)
     if branch is None or branch.over:
         with parts.database.write() as conn:
             jobs.end(conn, lease)
@@ -74,14 +75,37 @@ def _take_up(parts: Parts, lease: Lease) -> Branch | None:
         gone = f'{{"name":"FunctionRemoved","message":"the function {branch.slug} is no longer served by its app"}}'
         _settle(parts, lease, branch, Answer(Threw(None, lease.attempt, gone, retryable=False)))
         return None
+    if branch.loaded.timed and _is_late(parts, lease, branch):
+        return None
     if branch.run.status is Status.QUEUED:
         _start(parts, branch)
     return branch
 
 
+def _is_late(parts: Parts, lease: Lease, branch: Branch) -> bool:
+    """End a run whose time is up.  Its own job does that, but may come after this one where many wait for a worker."""
+    with parts.database.read() as conn:
+        expired = run_timeouts.overdue(conn, branch.run.id, parts.clock.now())
+    if expired is not None:
+        settle(parts, lease, branch.loaded, expired, max_attempts=1)
+    return expired is not None
+
+
+def _read(parts: Parts, lease: Lease) -> Branch | None:
+    run_id = lease.run_id or ""
+    if lease.step_id is None:
+        return Branch.load(parts, run_id)
+    last_seq = int(lease.payload or 0)
+    return parts.groups.branch(run_id, last_seq, parts.clock.now(), lambda: Branch.as_planned(parts, run_id, last_seq))
+
+
 def _start(parts: Parts, branch: Branch) -> None:
+    now, timeouts = parts.clock.now(), branch.function.timeouts
     with parts.database.write() as conn:
-        runs.start(conn, branch.run.id, parts.clock.now())
+        started = runs.start(conn, branch.run.id, now)
+        hints = run_timeouts.begin(conn, branch.run.id, timeouts, now) if started and timeouts else []
+    parts.announcer.announce(hints)
+    branch.run = replace(branch.run, status=Status.RUNNING)
 
 
 def _settle(parts: Parts, lease: Lease, branch: Branch, answer: Answer) -> tuple[Applied, bool]:
@@ -109,8 +133,7 @@ def _overflow(parts: Parts, lease: Lease, branch: Branch) -> Answer | None:
     limit = parts.settings.max_state_bytes
     if branch.state_size <= limit:
         return None
-    message = f"the run has memoised {branch.state_size} bytes; the limit is {limit} (max_state_bytes)"
-    error = json.dumps({"name": "InngestErrStateOverflowed", "message": message})
+    error = error_text(STATE_OVERFLOWED, too_much_state(branch.state_size, limit))
     return Answer(Threw(None, lease.attempt, error, retryable=False))
 
 
@@ -120,7 +143,7 @@ def _had_its_turn(parts: Parts, began: datetime, calls: int) -> bool:
 
 
 def hand_on(parts: Parts, lease: Lease, app: str | None = None) -> None:
-    """Let somebody go on: whoever comes next, or a process that holds the app."""
+    """Give a leased job back, for whoever comes next, or for a process that holds the app."""
     now = parts.clock.now()
     with parts.database.write() as conn:
         released = jobs.release(conn, lease, now)

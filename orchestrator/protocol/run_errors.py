@@ -10,11 +10,14 @@ import json
 import msgspec
 
 FUNCTION_OVERFLOWED = "InngestErrFunctionOverflowed"
+STATE_OVERFLOWED = "InngestErrStateOverflowed"
 INVALID_EXPRESSION = "InvalidExpression"
 TIMEOUT_TOO_LONG = "InngestErrTimeoutTooLong"
 STEP_OUTPUT_TOO_LARGE = "StepOutputTooLarge"
 #: Something in front of the SDK answered, or nothing did.
 APP_UNREACHABLE = "AppUnreachable"
+#: It was reached, and said more than an answer may hold; asked again it would say it again.
+ANSWER_TOO_LARGE = "AnswerTooLarge"
 #: An SDK answered what no SDK should.
 INVALID_ANSWER = "InvalidAnswer"
 
@@ -33,6 +36,11 @@ def error_text(name: str, message: str, code: str | None = None) -> str:
     if code is not None:
         error["code"] = code
     return json.dumps(error, ensure_ascii=False)
+
+
+def too_much_state(size: int, limit: int) -> str:
+    """The sentence about a run that has memoised more than it may."""
+    return f"the run has memoised {size} bytes; the limit is {limit} (max_state_bytes)"
 
 
 def error_object(text: str) -> str:

@@ -65,6 +65,19 @@ class Applied:
     accepted: bool
     lease: Lease | None = None
     hints: list[Hint] = field(default_factory=list)
+    #: With a lease to discover the run by, where it is known: the outcome memoised last, and the steps still open.
+    last_seq: int | None = None
+    open: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CancelledRun:
+    """A run to be cancelled among others, and what is to be written of it."""
+
+    id: str
+    records: Sequence[Record]
+    ending: Sequence[Event]
+    correlation_id: str | None
 
 
 def apply(
@@ -106,6 +119,20 @@ def apply(
     return applied
 
 
+def cancel_all(conn: Connection, cancelled: Sequence[CancelledRun], now: datetime) -> list[Hint]:
+    """End runs, which the caller has locked, as `apply` would one by one; returns what is to be announced."""
+    ids = [run.id for run in cancelled]
+    runs.cancel_all(conn, ids, now)
+    jobs.end_all_of_runs(conn, ids)
+    pauses.close_all_of_runs(conn, ids)
+    history.add_to_many(conn, [(run.id, record) for run in cancelled for record in run.records], now)
+    hints = list[Hint]()
+    for run in cancelled:
+        if run.correlation_id is not None:
+            hints += answer_invoker(conn, run.correlation_id, {"run": run.id}, now)
+    return hints + _announce_end(conn, [event for run in cancelled for event in run.ending], now)
+
+
 def answer_invoker(conn: Connection, correlation_id: str, answer: Mapping[str, str], now: datetime) -> list[Hint]:
     """Tell the step that invoked a run how that ended, if it still waits; `answer` is a resume job's payload."""
     run_id, _, step_id = correlation_id.partition(".")
@@ -119,8 +146,14 @@ def add_resume(
     conn: Connection, pause_id: str, run_id: str, step_id: str, answer: Mapping[str, str], now: datetime
 ) -> Hint:
     """Add the job that gives a pause, which the caller has taken, its answer."""
+    row = resume_row(pause_id, run_id, step_id, answer, now)
+    return jobs.add_all(conn, [row], "", now, room=0)[1][0]
+
+
+def resume_row(pause_id: str, run_id: str, step_id: str, answer: Mapping[str, str], now: datetime) -> dict[str, object]:
+    """That job, to be added (see `jobs.add_all`)."""
     payload = orjson.dumps(answer).decode()
-    return jobs.add(conn, jobs.RESUME, f"resume:{pause_id}", now, run_id=run_id, step_id=step_id, payload=payload)
+    return jobs.new_row(jobs.RESUME, f"resume:{pause_id}", now, run_id, step_id, payload)
 
 
 def _open(conn: Connection, opened: Opened, applied: Applied, now: datetime) -> None:
@@ -173,22 +206,28 @@ def _write_steps(conn: Connection, before: Run, decision: Decision, now: datetim
     saved = [effect for effect in decision.effects if isinstance(effect, SaveStep)]
     if saved:
         steps.save(conn, before.id, saved, now, before.last_seq)
-    after = decision.run
-    if not after.status.final and (after.pending, after.open) != (before.pending, before.open):
-        runs.set_counts(conn, after)
+    if not decision.run.status.final and _counts(decision.run) != _counts(before):
+        runs.set_counts(conn, decision.run)
     records = [effect for effect in decision.effects if isinstance(effect, Record)]
     if records:
         history.add(conn, before.id, records, now)
 
 
+def _counts(run: Run) -> tuple[int, int, int]:
+    """What the run's row tells of its steps; how many are memoised only while some are open."""
+    return run.pending, run.open, run.last_seq if run.open else 0
+
+
 def _write_jobs(conn: Connection, run_id: str, decision: Decision, applied: Applied, by: Holder) -> None:
     if decision.run.status.final:
         return
+    planned = [effect.step_id for effect in decision.effects if isinstance(effect, AddCall) and not effect.task]
+    applied.hints += jobs.add_calls(conn, run_id, planned, decision.run.last_seq, by.now)
     for effect in decision.effects:
         match effect:
-            case AddCall(step_id, task):
-                kind, key = jobs.TASK if task else jobs.CALL, f"step:{run_id}:{step_id}"
-                applied.hints.append(jobs.add(conn, kind, key, by.now, run_id=run_id, step_id=step_id))
+            case AddCall(step_id, task=True):
+                key = f"step:{run_id}:{step_id}"
+                applied.hints.append(jobs.add(conn, jobs.TASK, key, by.now, run_id=run_id, step_id=step_id))
             case AddWake(step_id, at):
                 key = f"wake:{run_id}:{step_id}"
                 applied.hints.append(jobs.add(conn, jobs.WAKE, key, at, run_id=run_id, step_id=step_id))
@@ -208,6 +247,7 @@ def _discover(conn: Connection, run_id: str, by: Holder) -> Lease | None:
 def _announce_end(conn: Connection, ending: list[Event], now: datetime) -> list[Hint]:
     """Write the ending's events; a match job only for those somebody listens to."""
     hints = list[Hint]()
-    for event in ending:
-        hints += events.add(conn, [event], now, match=events.heard_of(conn, event.name))
+    for name in dict.fromkeys(event.name for event in ending):
+        of_name = [event for event in ending if event.name == name]
+        hints += events.add(conn, of_name, now, match=events.heard_of(conn, name))
     return hints

@@ -73,6 +73,8 @@ class StoredRun:
     started_at: datetime | None
     ended_at: datetime | None
     correlation_id: str | None = None
+    #: How often it failed for a dead job and was made to go on.
+    requeues: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,11 @@ class Loaded:
     #: What the app runs on, as it said when it was synced.
     sdk_language: str | None = None
     sdk_version: str | None = None
+    #: A time-out of its function may end it, for which a job stands.
+    timed: bool = False
 
 
-_LOAD = (
+_LOADED = (
     select(
         runs,
         functions.c.slug,
@@ -105,16 +109,28 @@ _LOAD = (
     .join(functions, functions.c.id == runs.c.function_id)
     .join(apps, apps.c.id == functions.c.app_id)
     .join(events, events.c.id == runs.c.event_id)
-    .where(_BY_ID)
+)
+_LOAD = _LOADED.where(_BY_ID)
+_THESE = (runs.c.id.in_(bindparam("ids", expanding=True)), _LIVE)
+_LOCK_LIVE = select(runs.c.id).where(*_THESE).order_by(runs.c.id).with_for_update()
+_LOAD_LIVE = _LOADED.where(*_THESE).order_by(runs.c.id)
+_CANCEL = (
+    update(runs)
+    .where(*_THESE)
+    .values(status=literal_column("'cancelled'"), ended_at=bindparam("at"), pending=0, open=0)
 )
 _READ = select(runs).where(_BY_ID)
-_LOCK = select(runs.c.id, runs.c.status, runs.c.pending, runs.c.open).where(_BY_ID).with_for_update()
+_LOCK = select(runs.c.status, runs.c.pending, runs.c.open, runs.c.last_seq).where(_BY_ID).with_for_update()
 _START = (
     update(runs)
     .where(_BY_ID, runs.c.status == literal_column("'queued'"))
     .values(status=Status.RUNNING.value, started_at=bindparam("at"))
 )
-_COUNT = update(runs).where(_BY_ID).values(pending=bindparam("now_pending"), open=bindparam("now_open"))
+_COUNT = (
+    update(runs)
+    .where(_BY_ID)
+    .values(pending=bindparam("now_pending"), open=bindparam("now_open"), last_seq=bindparam("last"))
+)
 _VERSION = update(runs).where(_BY_ID).values(request_version=bindparam("version"))
 # Comes after the job was locked, so it must not wait for the run.
 _VERSION_UNLOCKED = _VERSION.where(
@@ -143,8 +159,22 @@ def add(conn: Connection, new: Sequence[NewRun]) -> None:
 def load(conn: Connection, run_id: str) -> Loaded | None:
     """The run with what calling it needs; None: there is no such run."""
     row = conn.execute(_LOAD, {"run_id": run_id}).first()
-    if row is None:
-        return None
+    return _loaded(row) if row is not None else None
+
+
+def lock_live(conn: Connection, run_ids: Sequence[str]) -> list[Loaded]:
+    """Those of the runs that are not over, locked in the order of their ids."""
+    if not run_ids or not conn.execute(_LOCK_LIVE, {"ids": list(run_ids)}).all():
+        return []
+    return [_loaded(row) for row in conn.execute(_LOAD_LIVE, {"ids": list(run_ids)})]
+
+
+def cancel_all(conn: Connection, run_ids: Sequence[str], at: datetime) -> None:
+    """End runs that the caller has locked."""
+    conn.execute(_CANCEL, {"ids": list(run_ids), "at": at})
+
+
+def _loaded(row: Row[Any]) -> Loaded:
     archived = row.archived_at is not None
     sdk = (row.sdk_language, row.sdk_version)
     return Loaded(_stored(row), row.slug, row.config, row.version, archived, row.payload, *sdk)
@@ -169,13 +199,16 @@ def of_events(conn: Connection, event_ids: Sequence[str]) -> list[StoredRun]:
 
 
 def lock(conn: Connection, run_id: str, step_ids: Sequence[str]) -> Run | None:
-    """The run for deciding, with the state of the steps named, locked for the rest of the transaction."""
+    """The run for deciding, with the state of the steps named, locked for the rest of the transaction.
+
+    While nothing is open steps are memoised without a word to the run's row, so there the last one is looked up.
+    """
     row = conn.execute(_LOCK, {"run_id": run_id}).first()
     if row is None:
         return None
+    last = row.last_seq if row.open else steps.last_seq(conn, run_id)
     known = steps.states(conn, run_id, step_ids)
-    count = steps.count(conn, run_id)
-    return Run(run_id, Status(row.status), row.pending, row.open, count, steps=known)
+    return Run(run_id, Status(row.status), row.pending, row.open, last + row.open, last, known)
 
 
 def start(conn: Connection, run_id: str, at: datetime) -> bool:
@@ -184,8 +217,9 @@ def start(conn: Connection, run_id: str, at: datetime) -> bool:
 
 
 def set_counts(conn: Connection, run: Run) -> None:
-    """Write the counts of open and pending steps."""
-    conn.execute(_COUNT, {"run_id": run.id, "now_pending": run.pending, "now_open": run.open})
+    """Write the counts of open, pending and memoised steps."""
+    values = {"now_pending": run.pending, "now_open": run.open, "last": run.last_seq}
+    conn.execute(_COUNT, {"run_id": run.id} | values)
 
 
 def set_request_version(conn: Connection, run_id: str, version: int) -> None:
@@ -205,7 +239,15 @@ def reopen(conn: Connection, run_id: str) -> bool:
     statement = (
         update(runs)
         .where(runs.c.id == run_id, runs.c.status == literal_column("'failed'"))
-        .values(status=Status.RUNNING.value, output=None, error=None, ended_at=None, pending=0, open=0)
+        .values(
+            status=Status.RUNNING.value,
+            output=None,
+            error=None,
+            ended_at=None,
+            pending=0,
+            open=0,
+            requeues=runs.c.requeues + 1,
+        )
     )
     return conn.execute(statement).rowcount == 1
 
@@ -262,4 +304,5 @@ def _stored(row: Row[Any]) -> StoredRun:
         row.started_at,
         row.ended_at,
         row.correlation_id,
+        row.requeues,
     )

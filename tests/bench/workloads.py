@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tests.bench.figures import Row, gaps, spans
+from tests.bench.figures import Row, gaps, percentile, spans
 from tests.bench.ingest import w6, w6b
 from tests.bench.measure import Measurement, missing
 from tests.bench.sizes import Sizes
@@ -14,6 +14,8 @@ from tests.bench.stage import Stage
 
 #: How long a killed server stays down, in seconds.
 PAUSE = 1.0
+#: W5: events a second, and what the last waits get to be open, in seconds.
+RATE, WAITS_OPEN = 25, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +67,23 @@ def w2b(stage: Stage, sizes: Sizes) -> Row:
 
 def w3(stage: Stage, sizes: Sizes) -> Row:
     """Parallel steps and their join."""
-    measured = Measurement(stage, "W3")
-    sent = stage.send(1, "w3-", "par", k=sizes.width)
-    stage.wait("d", "w3-", 1, "W3")
-    began, bodies = sent.at["w3-0"], stage.records.steps("w3-")
-    moments = [bodies[0], bodies[-1], *stage.records.first("d", "w3-").values()] if bodies else []
+    return _parallel(stage, "W3", sizes.width)
+
+
+def w3b(stage: Stage, sizes: Sizes) -> Row:
+    """Very many parallel steps of one run: for each of its calls the SDK goes through all of them."""
+    return _parallel(stage, "W3b", sizes.wide)
+
+
+def _parallel(stage: Stage, name: str, width: int) -> Row:
+    measured, prefix = Measurement(stage, name), f"{name.lower()}-"
+    sent = stage.send(1, prefix, "par", k=width)
+    stage.wait("d", prefix, 1, name)
+    began, bodies = sent.at[f"{prefix}0"], stage.records.steps(prefix)
+    moments = [bodies[0], bodies[-1], *stage.records.first("d", prefix).values()] if bodies else []
     told = zip(("first step", "last step", "join"), moments, strict=False)
-    more = ", ".join(f"{name} {(at - began) / 1e6:.0f} ms" for name, at in told)
-    return measured.row(sent, len(bodies), "step", more=more, broken=missing(stage, "w3-", 1))
+    more = ", ".join(f"{what} {(at - began) / 1e6:.0f} ms" for what, at in told)
+    return measured.row(sent, len(bodies), "step", more=more, broken=missing(stage, prefix, 1))
 
 
 def w4(stage: Stage, sizes: Sizes) -> Row:
@@ -89,6 +100,30 @@ def w4(stage: Stage, sizes: Sizes) -> Row:
     all_asleep = (max(asleep.values(), default=0) - min(sent.at.values())) / 1e9
     more = f"p50 and p99 are lateness; all asleep after {all_asleep:.1f} s; {held:.1f} KB a sleeper"
     return measured.row(sent, count, "run", late, more=more, broken=missing(stage, "w4-", count))
+
+
+def w5(stage: Stage, sizes: Sizes) -> Row:
+    """Many runs that wait for an event each; events to some at a steady rate, then to more at once."""
+    count, steady, burst = sizes.waiters
+    stage.send(count, "w5-", "wait")
+    stage.wait("a", "w5-", count, "W5 waiting")
+    time.sleep(WAITS_OPEN)
+    measured = Measurement(stage, "W5")
+    one = stage.send_to(range(steady), "w5-", "go", RATE)
+    stage.wait("w", "w5-", steady, "W5 one by one")
+    some = stage.send_to(range(steady, steady + burst), "w5-", "go")
+    stage.wait("d", "w5-", steady + burst, "W5 at once")
+    resumed = stage.records.first("w", "w5-")
+    times, together = spans(one.at, resumed), spans(some.at, resumed)
+    seconds = (max(resumed.values(), default=0) - min(some.at.values())) / 1e9
+    more = (
+        f"p50 and p99 at {RATE} a second with {count} waiting; {burst} at once: {burst / seconds:.0f}/s, "
+        f"p50 {percentile(together, 0.5) or 0:.0f} ms, p99 {percentile(together, 0.99) or 0:.0f} ms"
+    )
+    lost = steady + burst - len(resumed)
+    broken = f"{lost} of {steady + burst} runs were not resumed" if lost else ""
+    sent = replace(one, cpu=one.cpu + some.cpu)
+    return measured.row(sent, len(resumed), "event", times, more=more, broken=broken)
 
 
 def w7(stage: Stage, sizes: Sizes) -> Row:
@@ -133,7 +168,9 @@ WORKLOADS: dict[str, Workload] = {
         Workload("W2a", "one chain of steps", w2a),
         Workload("W2b", "many chains together", w2b),
         Workload("W3", "parallel steps and their join", w3),
+        Workload("W3b", "very many parallel steps", w3b),
         Workload("W4", "sleepers", w4),
+        Workload("W5", "waiters", w5),
         Workload("W6", "one event a request", w6, app=False),
         Workload("W6b", "100 events a request", w6b, app=False),
         Workload("W7", "kill -9 of the server", w7, durable=True),

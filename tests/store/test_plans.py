@@ -9,13 +9,29 @@ from typing import Any
 from sqlalchemy import Connection, event, select
 
 from orchestrator.core.effect import Status, StepStatus
+from orchestrator.core.function import Timeouts
 from orchestrator.core.run import Run
 from orchestrator.ids import new_ulid
-from orchestrator.store import events, functions, history, jobs, keys, losses, pauses, runs, steps
+from orchestrator.store import (
+    cancellations,
+    events,
+    functions,
+    history,
+    jobs,
+    keys,
+    losses,
+    pauses,
+    run_timeouts,
+    runs,
+    steps,
+)
+from orchestrator.store.cancellations import Cancellation
 from orchestrator.store.database import Database
+from orchestrator.store.ends import END, StepEnd, values_of, write_all
+from orchestrator.store.hits import HIT
 from orchestrator.store.jobs import Lease
 from orchestrator.store.tables import metadata
-from tests.store.factories import NOW, UNTIL, a_step, add_app, after, an_event, insert_rows
+from tests.store.factories import BY, NOW, UNTIL, a_step, add_app, after, an_event, insert_rows
 
 #: These index the jobs of one state only, so that reading all of one is reading what the query is about.
 SMALL = {"ix_jobs_ready", "ix_jobs_leased"}
@@ -23,6 +39,7 @@ LARGE = {table.name for table in metadata.sorted_tables} - {"apps"}
 
 RUN = new_ulid()
 LEASE = Lease(7, 1, jobs.CALL, "call:7", RUN)
+ORDER = Cancellation(new_ulid(), "a", "f7", NOW, NOW, NOW, reached=RUN)
 LOST = Lease(7, 1, jobs.CALL, "call:7", RUN, until=UNTIL)
 
 QUERIES: dict[str, Callable[[Connection], object]] = {
@@ -56,6 +73,9 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "page of events": lambda conn: events.page(conn, limit=20, before=new_ulid()),
     "page of one name": lambda conn: events.page(conn, limit=20, name="e7"),
     "load run": lambda conn: runs.load(conn, RUN),
+    "memo_until": lambda conn: steps.memo_until(conn, RUN, 3),
+    "hit pauses": lambda conn: hit_pauses(conn),
+    "end steps": lambda conn: end_steps(conn),
     "lock run": lambda conn: runs.lock(conn, RUN, ["s1", "s2"]),
     "start": lambda conn: runs.start(conn, RUN, NOW),
     "set_counts": lambda conn: runs.set_counts(conn, Run(RUN)),
@@ -83,7 +103,34 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "close": lambda conn: pauses.close(conn, RUN, "s1"),
     "close_all_of_run": lambda conn: pauses.close_all_of_run(conn, RUN),
     "drop_timeout": lambda conn: pauses.drop_timeout(conn, RUN, "s1"),
+    "overdue": lambda conn: run_timeouts.overdue(conn, RUN, NOW),
+    "begin": lambda conn: run_timeouts.begin(conn, RUN, Timeouts(NOW - NOW), NOW),
+    "following runs": lambda conn: cancellations.following(conn, ORDER, 100),
+    "meant runs": lambda conn: cancellations.meant(conn, ORDER, [RUN, new_ulid()]),
+    "order": lambda conn: cancellations.get(conn, RUN),
+    "page of orders": lambda conn: cancellations.page(conn, limit=20, before=RUN),
+    "progress": lambda conn: cancellations.progress(conn, RUN, RUN, 1, None),
+    "remove order": lambda conn: cancellations.remove(conn, RUN),
+    "lock_live": lambda conn: runs.lock_live(conn, [RUN, new_ulid()]),
+    "cancel_all": lambda conn: runs.cancel_all(conn, [RUN, new_ulid()], NOW),
+    "end_all_of_runs": lambda conn: jobs.end_all_of_runs(conn, [RUN, new_ulid()]),
+    "close_all_of_runs": lambda conn: pauses.close_all_of_runs(conn, [RUN, new_ulid()]),
 }
+
+
+def hit_pauses(conn: Connection) -> None:
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql(HIT, {"matches": [7, 8], "rows": "[]", "now": NOW})
+    else:
+        pauses.take(conn, [RUN])
+
+
+def end_steps(conn: Connection) -> None:
+    ended = [StepEnd(Lease(number, 1, jobs.CALL, "k", RUN, "s1"), a_step("s1"), BY) for number in (8, 28)]
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql(END, values_of(ended))
+    else:
+        write_all(conn, ended)
 
 
 def crowd(conn: Connection) -> None:
@@ -102,6 +149,8 @@ def crowd(conn: Connection) -> None:
     insert_rows(
         conn, "pauses", [pause | term | {"id": it, "run_id": it, "term_key": f"n:{at}"} for at, it in enumerate(ids)]
     )
+    order = {"app_id": "a", "started_before": NOW, "created_at": NOW}
+    insert_rows(conn, "cancellations", [order | {"id": it} for it in ids])
     insert_rows(conn, "jobs", [a_job(at, ids[at % len(ids)]) for at in range(20_000)])
     app_id = add_app(conn)
     function: dict[str, Any] = {"app_id": app_id, "name": "f", "version": 1, "config": "{}", "checksum": "1"}
