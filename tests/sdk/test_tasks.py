@@ -11,6 +11,7 @@ from typing import Any
 import celery
 import pytest
 
+from orchestrator.api.waiting import waiting_for
 from orchestrator.engine import task as steps
 from orchestrator.engine.recover import recover
 from orchestrator.engine.task import Taken
@@ -20,6 +21,7 @@ from orchestrator.sdk.function import Registry
 from orchestrator.sdk.options import Options, Retry
 from orchestrator.sdk.tasks import TaskCall, Ticket
 from orchestrator.sdk.triggers import Event
+from orchestrator.store import steps as stored_steps
 from orchestrator.store.database import Database
 from tests.sdk.local_world import LocalWorld
 
@@ -128,6 +130,18 @@ def test_a_lost_message_is_sent_anew_after_a_time_that_doubles_up_to_a_quarter_o
 
     world.finish(world.claimed(at=0), "by the first message, late")
     assert "by the first message, late" == world.output(event)
+
+
+def test_a_run_tells_which_task_it_waits_for(make: Make) -> None:
+    world = make(fn)
+    event = world.send("fn")
+    world.settle()
+
+    with world.parts.database.read() as conn:
+        open_steps = stored_steps.of_run(conn, world.run(event).id)
+    told = waiting_for(world.run(event), None, open_steps, [], world.now)
+
+    assert 'step "resize" waits for the Celery task shop.resize' == told
 
 
 def test_while_the_task_runs_nothing_is_sent(make: Make) -> None:
