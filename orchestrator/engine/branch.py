@@ -70,7 +70,8 @@ class Branch:
     @classmethod
     def _with_steps(cls, parts: Parts, conn: Connection, loaded: Loaded) -> Branch:
         stored = loaded.run
-        memos = steps.memos(conn, stored.id)
+        # Before its first call, which whoever begins it notes first, a run can have no steps.
+        memos = steps.memos(conn, stored.id) if stored.status is not Status.QUEUED else []
         known = {memo.id: memo.state for memo in memos}
         done = {memo.id: memo.memo for memo in memos if memo.memo is not None}
         last = max((memo.seq or 0 for memo in memos), default=0)
