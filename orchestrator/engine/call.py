@@ -9,10 +9,11 @@ from orchestrator import log
 from orchestrator.core.effect import Continue, Status
 from orchestrator.core.message import Threw
 from orchestrator.drivers.base import Answer
+from orchestrator.engine import throttle
 from orchestrator.engine.branch import Branch
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import settle
-from orchestrator.store import jobs, runs
+from orchestrator.store import functions, jobs, runs
 from orchestrator.store.apply import Applied
 from orchestrator.store.jobs import Hint, Lease
 
@@ -54,14 +55,23 @@ def _take_up(parts: Parts, lease: Lease) -> Branch | None:
         gone = f'{{"name":"FunctionRemoved","message":"the function {branch.slug} is no longer served by its app"}}'
         _settle(parts, lease, branch, Answer(Threw(None, lease.attempt, gone, retryable=False)))
         return None
-    if branch.run.status is Status.QUEUED:
-        _start(parts, branch)
+    if branch.run.status is Status.QUEUED and not _start(parts, lease, branch):
+        return None
     return branch
 
 
-def _start(parts: Parts, branch: Branch) -> None:
+def _start(parts: Parts, lease: Lease, branch: Branch) -> bool:
+    """Note that the first call begins; False: it does not, because the function was paused meanwhile."""
+    now, hints = parts.clock.now(), list[Hint]()
     with parts.database.write() as conn:
-        runs.start(conn, branch.run.id, parts.clock.now())
+        if branch.loaded.paused and functions.is_paused(conn, branch.loaded.run.function_id):
+            jobs.hold(conn, lease)
+            return False
+        if branch.function.throttle is not None:
+            hints = throttle.begin(conn, branch.run.id, branch.loaded.run.function_id, now)
+        runs.start(conn, branch.run.id, now)
+    parts.announcer.announce(hints)
+    return True
 
 
 def _settle(parts: Parts, lease: Lease, branch: Branch, answer: Answer) -> tuple[Applied, bool]:

@@ -6,16 +6,22 @@ A first call is born leased to this worker where it has room for it, and announc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 
+import orjson
+
 from orchestrator import log
+from orchestrator.core.admission import asked, asks
 from orchestrator.core.effect import Status
+from orchestrator.core.function import Function
+from orchestrator.engine.admit import admit
 from orchestrator.engine.branch import Branch, Held
-from orchestrator.engine.hit import Hit, InvocationKey, write_hits
+from orchestrator.engine.hit import write_hits
+from orchestrator.engine.outcome import Outcome, Start
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.pause import cancel_pauses, missing_function
-from orchestrator.engine.versions import Versions
+from orchestrator.engine.settle import tell
 from orchestrator.store import events, jobs, keys, pauses, runs
 from orchestrator.store.apply import Holder, answer_invoker, call_key
 from orchestrator.store.database import Connection
@@ -26,41 +32,6 @@ from orchestrator.store.postgresql import FirstCall, HotPath
 from orchestrator.store.runs import NewRun
 
 _log = log.get(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A run to be started, `at` perhaps in the future."""
-
-    run: NewRun
-    at: datetime
-    slug: str
-    external_id: str | None
-    #: What will cancel it.
-    cancels: Sequence[Pause] = ()
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing but the run and its first call has to be written."""
-        return self.external_id is None and not self.cancels and self.run.correlation_id is None
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What matching one event came to."""
-
-    event: StoredEvent
-    starts: list[Start] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    hits: list[Hit] = field(default_factory=list)
-    #: The event invokes a function that does not exist.
-    refused: InvocationKey | None = None
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing but runs has to be written."""
-        rest = self.warnings or self.hits or self.refused
-        return not rest and all(start.plain for start in self.starts)
 
 
 def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now: datetime) -> list[Held]:
@@ -77,14 +48,20 @@ def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now
             leases, hints = write(conn, outcomes, at_once, by)
     parts.announcer.announce(hints)
     for outcome in outcomes:
-        _tell(outcome)
+        tell_of(outcome, by)
     return held(parts, outcomes, leases, now)
 
 
-def cancels_of(versions: Versions, conn: Connection, run: NewRun, event: str, now: datetime) -> list[Pause]:
-    """The pauses through which events cancel a new run; `event` is the text of the one that starts it."""
-    function = versions.function(conn, run.function_id, run.function_version)
-    return cancel_pauses(run.id, function.cancels, event, now) if function is not None else []
+def start_of(
+    function: Function | None, run: NewRun, event: StoredEvent, at: datetime, slug: str, now: datetime, *, paused: bool
+) -> tuple[Start, list[str]]:
+    """The start of a run with what its function asks for, and the warnings about that."""
+    cancels: Sequence[Pause] = cancel_pauses(run.id, function.cancels, event.payload, now) if function else ()
+    new = Start(run, at, slug, event.external_id, cancels)
+    if function is None or not (paused or asks(function)):
+        return new, []
+    of, warnings = asked(function, orjson.loads(event.payload), paused=paused, invoked=run.correlation_id is not None)
+    return replace(new, asked=of, function=function), warnings
 
 
 def chosen(outcomes: Sequence[Outcome], room: int, now: datetime) -> set[str]:
@@ -112,15 +89,20 @@ def _start_hot(
 def write(
     conn: Connection, outcomes: Sequence[Outcome], at_once: set[str], by: Holder
 ) -> tuple[list[Lease], list[Hint]]:
-    """Write the runs with their first calls, and leave those out of `outcomes` that are repeats."""
+    """Write the runs with their first calls.
+
+    Those that are repeats or not admitted are left out of `outcomes`, and those that must wait out of `at_once`.
+    """
     _leave_out_repeats(conn, outcomes, by.now)
+    hints = admit(conn, outcomes, at_once, by)
     for outcome in outcomes:
         if outcome.warnings:
             events.warn(conn, outcome.event.id, "\n".join(outcome.warnings))
     starts = [start for outcome in outcomes for start in outcome.starts]
     if starts:
         runs.add(conn, [_running(start.run, at_once, by.now) for start in starts])
-    leases, hints = list[Lease](), write_hits(conn, [hit for outcome in outcomes for hit in outcome.hits], by.now)
+    leases = list[Lease]()
+    hints += write_hits(conn, [hit for outcome in outcomes for hit in outcome.hits], by.now)
     for outcome in outcomes:
         if outcome.refused is not None:
             answer = {"error": missing_function(outcome.refused.function)}
@@ -130,8 +112,10 @@ def write(
         key = call_key(start.run.id)
         if start.run.id in at_once:
             leases.append(jobs.add_leased(conn, jobs.CALL, key, start.run.id, by.owner, by.now, by.until))
+        elif start.held:
+            jobs.add_held(conn, jobs.CALL, key, start.at, start.run.id, start.priority)
         else:
-            hints.append(jobs.add(conn, jobs.CALL, key, start.at, run_id=start.run.id))
+            hints.append(jobs.add(conn, jobs.CALL, key, start.at, run_id=start.run.id, priority=start.priority))
     return leases, hints
 
 
@@ -162,10 +146,23 @@ def held(parts: Parts, outcomes: Sequence[Outcome], leases: Sequence[Lease], now
     return calls
 
 
-def _tell(outcome: Outcome) -> None:
+def tell_of(outcome: Outcome, by: Holder) -> None:
+    """Tell the log what became of an event, after the commit."""
     event = outcome.event
     _log.info("event matched", event=event.name, event_id=event.id, functions=[it.slug for it in outcome.starts])
     for start in outcome.starts:
-        _log.info("run started", run_id=start.run.id, function=start.slug, at=start.at)
+        _log.info("run started", run_id=start.run.id, function=start.slug, at=start.at, held=start.held)
+    tell_admission(outcome, by)
+
+
+def tell_admission(outcome: Outcome, by: Holder) -> None:
+    """Tell the log what became of starts that are none."""
+    event = outcome.event
+    for slug in outcome.deferred:
+        _log.info("start deferred", event_id=event.id, function=slug)
+    for start, skip in outcome.skipped:
+        _log.info("run skipped", run_id=skip.run.id, function=start.slug, reason=skip.reason)
     for warning in outcome.warnings:
         _log.warning("expression failed", event_id=event.id, warning=warning)
+    for loaded, decision in outcome.cancelled:
+        tell(loaded, decision, by, max_attempts=1)

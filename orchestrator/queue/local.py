@@ -1,8 +1,8 @@
 """Hints within one process: the announcer of `orchestrator dev`, behind the same seam as a broker's.
 
 Hints of match jobs and of due jobs are queued at once.  Later ones within the horizon wait in a heap until their time;
-what does not fit is left to the sweep, as is everything further away.  Cron jobs wait apart from calls, so that they
-are taken on time however busy the executors are.
+what does not fit is left to the sweep, as is everything further away.  Cron jobs and the timers of gates wait apart
+from calls, so that they are taken on time however busy the executors are.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from orchestrator.clock import Clock
 from orchestrator.queue.announce import Announcer
 from orchestrator.queue.sweep import HORIZON
-from orchestrator.store.crons import CRON, UNLEASED
+from orchestrator.store.crons import TIMED, UNLEASED
 from orchestrator.store.jobs import MATCH, Hint
 
 #: The most hints that wait in memory for their time.
@@ -53,7 +53,7 @@ class LocalQueue:
 
     def __init__(self, clock: Clock) -> None:
         self._calls = _Timers(clock)
-        self._crons = _Timers(clock)
+        self._timed = _Timers(clock)
         self._match = deque[int]()
         self._matchable = threading.Condition()
         self._closed = False
@@ -69,7 +69,7 @@ class LocalQueue:
                 self._matchable.notify()
         if len(matches) < len(hints):
             self._calls.keep([hint for hint in hints if hint.kind not in UNLEASED])
-            self._crons.keep([hint for hint in hints if hint.kind == CRON])
+            self._timed.keep([hint for hint in hints if hint.kind in TIMED])
 
     def matches(self, most: int) -> list[int]:
         """Wait for match jobs and take up to `most`; empty: the queue is closed."""
@@ -78,9 +78,9 @@ class LocalQueue:
                 self._matchable.wait()
             return [self._match.popleft() for _ in range(min(most, len(self._match)))]
 
-    def crons(self, most: int) -> list[int]:
-        """Wait for due cron jobs and take up to `most`; empty: the queue is closed."""
-        return self._crons.due(most)
+    def timed(self, most: int) -> list[int]:
+        """Wait for due cron jobs and timers and take up to `most`; empty: the queue is closed."""
+        return self._timed.due(most)
 
     def due(self, most: int) -> list[int]:
         """Wait for due jobs and take up to `most`; empty: the queue is closed."""
@@ -102,7 +102,7 @@ class LocalQueue:
     def close(self) -> None:
         """Let those who wait go."""
         self._calls.close()
-        self._crons.close()
+        self._timed.close()
         with self._matchable:
             self._closed = True
             self._matchable.notify_all()

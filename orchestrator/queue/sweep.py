@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from orchestrator.queue.announce import Announcer
-from orchestrator.store import jobs, keys
+from orchestrator.store import gates, jobs, keys
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Hint
 
@@ -33,6 +33,6 @@ def sweep(
 
 
 def tidy(database: Database, now: datetime) -> int:
-    """Delete expired keys; returns how many."""
+    """Delete expired keys and gates; returns how many."""
     with database.write() as conn:
-        return keys.expire(conn, now)
+        return keys.expire(conn, now) + gates.expire(conn, now)

@@ -1,7 +1,8 @@
 """Jobs: units of queued work, due now or later.
 
-A job is *ready* (perhaps only from `run_at` on), *leased* to a process until `lease_until`, or *dead*; done jobs are
-deleted.  `generation` rises with every lease and fences the past: what a former holder writes is refused.
+A job is *ready* (perhaps only from `run_at` on), *leased* to a process until `lease_until`, *held* until somebody lets
+it go, or *dead*; done jobs are deleted.  `generation` rises with every lease and fences the past: what a former holder
+writes is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from orchestrator.store.tables import jobs, runs
 MATCH, CALL, WAKE = "match", "call", "wake"
 RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
 
-READY, LEASED, DEAD = 2, 3, 5
+HELD, READY, LEASED, DEAD = 0, 2, 3, 5
 # As literals, so that the partial indexes on them are used (a parameter would make a plan that scans).
 IS_READY = jobs.c.state == literal_column("2")
 IS_LEASED = jobs.c.state == literal_column("3")
@@ -48,6 +49,8 @@ class Hint:
     job_id: int
     kind: str
     run_at: datetime
+    #: Seconds by which it is ahead of its time where many are due.
+    priority: int = 0
 
 
 BY_ID = jobs.c.id == bindparam("job_id")
@@ -130,6 +133,13 @@ _DUE = (
     .limit(bindparam("most"))
 )
 # One that is not due yet counts as announced at its time: only some time after that it is told again.
+_FREE = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.state == literal_column("0"))
+    .values(state=literal_column("2"), run_at=bindparam("at"), announced_at=None)
+    .returning(jobs.c.id)
+)
+_HOLD = update(jobs).where(FENCE).values(state=literal_column("0"), owner=None, lease_until=None, announced_at=None)
 _ANNOUNCED = (
     update(jobs)
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_READY)
@@ -152,10 +162,27 @@ def add(
     run_id: str | None = None,
     step_id: str | None = None,
     payload: str | None = None,
+    priority: int = 0,
 ) -> Hint:
     """Add one ready job."""
-    row = new_row(kind, key, run_at, run_id, step_id, payload)
-    return Hint(_insert(conn, row), kind, run_at)
+    row = new_row(kind, key, run_at, run_id, step_id, payload) | ({"priority": priority} if priority else {})
+    return Hint(_insert(conn, row), kind, run_at, priority)
+
+
+def add_held(conn: Connection, kind: str, key: str, run_at: datetime, run_id: str, priority: int = 0) -> None:
+    """Add one job that is not to be done until somebody lets it go."""
+    row = new_row(kind, key, run_at, run_id, None, None)
+    _insert(conn, row | {"state": HELD, "priority": priority})
+
+
+def free(conn: Connection, ids: Sequence[int], at: datetime) -> set[int]:
+    """Make held jobs ready; returns those that were held."""
+    return {row.id for row in conn.execute(_FREE, {"ids": list(ids), "at": at})} if ids else set()
+
+
+def hold(conn: Connection, lease: Lease) -> bool:
+    """Give the job back, not to be done until somebody lets it go; False: the lease is lost."""
+    return conn.execute(_HOLD, fence(lease)).rowcount == 1
 
 
 def add_leased(conn: Connection, kind: str, key: str, run_id: str, owner: str, now: datetime, until: datetime) -> Lease:
