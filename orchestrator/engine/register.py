@@ -23,14 +23,7 @@ _log = log.get(__name__)
 #: Options of a function that are read and kept, and not acted upon yet.
 _NOT_APPLIED = (
     "concurrency",
-    "throttle",
-    "rate_limit",
-    "debounce",
-    "batch",
-    "priority",
-    "singleton",
     "timeouts",
-    "idempotency",
 )
 
 

@@ -8,12 +8,14 @@ from calls, so that they are taken on time however busy the executors are.
 from __future__ import annotations
 
 import heapq
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from orchestrator.clock import Clock
+from orchestrator.core.limits import position
 from orchestrator.queue.announce import Announcer
 from orchestrator.queue.sweep import HORIZON
 from orchestrator.store.crons import TIMED, UNLEASED
@@ -21,6 +23,8 @@ from orchestrator.store.jobs import MATCH, Hint
 
 #: The most hints that wait in memory for their time.
 MOST_TIMERS = 10_000
+#: What is given back stands before everything.
+_FRONT = datetime.min.replace(tzinfo=UTC)
 
 
 class Shared:
@@ -109,13 +113,14 @@ class LocalQueue:
 
 
 class _Timers:
-    """Hints that are due, and those that will be within the horizon."""
+    """Hints that are due, by their time less priority, and those that will be within the horizon."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ready = threading.Condition()
-        self._due = deque[int]()
-        self._timers: list[tuple[datetime, int]] = []
+        self._due: list[tuple[datetime, int, int]] = []
+        self._came = itertools.count()
+        self._timers: list[tuple[datetime, int, int]] = []
         self._waiting = set[int]()
         self._closed = False
 
@@ -133,7 +138,7 @@ class _Timers:
             while not self._closed:
                 self._ripen()
                 if self._due:
-                    taken = [self._due.popleft() for _ in range(min(most, len(self._due)))]
+                    taken = [heapq.heappop(self._due)[2] for _ in range(min(most, len(self._due)))]
                     self._ready.notify_all()
                     return taken
                 self._ready.wait(self._until_next())
@@ -142,7 +147,8 @@ class _Timers:
     def give_back(self, job_ids: Sequence[int]) -> None:
         if job_ids:
             with self._ready:
-                self._due.extendleft(reversed(job_ids))
+                for job_id in job_ids:
+                    self._put(job_id, _FRONT)
 
     @property
     def depth(self) -> int:
@@ -159,17 +165,20 @@ class _Timers:
 
     def _keep(self, hint: Hint, now: datetime) -> None:
         if hint.run_at <= now:
-            self._due.append(hint.job_id)
+            self._put(hint.job_id, position(hint.run_at, hint.priority))
         elif hint.run_at - now <= HORIZON and len(self._timers) < MOST_TIMERS and hint.job_id not in self._waiting:
             self._waiting.add(hint.job_id)
-            heapq.heappush(self._timers, (hint.run_at, hint.job_id))
+            heapq.heappush(self._timers, (hint.run_at, hint.job_id, hint.priority))
+
+    def _put(self, job_id: int, place: datetime) -> None:
+        heapq.heappush(self._due, (place, next(self._came), job_id))
 
     def _ripen(self) -> None:
         now = self._clock.now()
         while self._timers and self._timers[0][0] <= now:
-            _, job_id = heapq.heappop(self._timers)
+            run_at, job_id, priority = heapq.heappop(self._timers)
             self._waiting.discard(job_id)
-            self._due.append(job_id)
+            self._put(job_id, position(run_at, priority))
 
     def _until_next(self) -> float | None:
         if not self._timers:

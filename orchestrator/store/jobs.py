@@ -116,7 +116,7 @@ _TAKE_MATCH = delete(jobs).where(BY_ID, IS_READY)
 _MARK_AGAIN = update(jobs).where(jobs.c.key == bindparam("of_key")).values(again=True)
 _EXTEND = update(jobs).where(FENCE).values(lease_until=bindparam("until"))
 _DUE = (
-    select(jobs.c.id, jobs.c.kind, jobs.c.run_at)
+    select(jobs.c.id, jobs.c.kind, jobs.c.run_at, jobs.c.priority)
     .where(
         IS_READY,
         jobs.c.run_at <= bindparam("until"),
@@ -276,7 +276,7 @@ def due(
     now = now or until
     values = {"until": until, "announced_before": announced_before, "most": most, "now": now, "settled": now - grace}
     rows = conn.execute(_DUE, values)
-    return [Hint(row.id, row.kind, row.run_at) for row in rows]
+    return [Hint(row.id, row.kind, row.run_at, row.priority) for row in rows]
 
 
 def announced(conn: Connection, ids: Sequence[int], at: datetime) -> None:
