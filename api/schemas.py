@@ -158,6 +158,9 @@ class RunShape(Schema):
     environment_id = fields.UUID(required=True)
     event_id = fields.String(required=True)
     event_name = fields.String(required=True)
+    batch_id = fields.String(
+        required=True, allow_none=True, metadata={"description": "There where it was started with many events"}
+    )
     status = fields.String(
         required=True,
         validate=validate.OneOf(["Scheduled", "Running", "Completed", "Failed", "Cancelled", "Skipped"]),
@@ -232,6 +235,9 @@ class FunctionShape(Schema):
     config = fields.Raw(required=True)
     created_at = fields.AwareDateTime(required=True)
     archived_at = fields.AwareDateTime(required=True, allow_none=True)
+    paused_at = fields.AwareDateTime(
+        required=True, allow_none=True, metadata={"description": "Since when it starts no runs"}
+    )
     wait_look_back = fields.Boolean(required=True)
 
 

@@ -88,6 +88,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("key", name=op.f("uq_jobs_key")),
     )
+    op.create_index("ix_jobs_held", "jobs", ["id"], unique=False, **_where("state = 0"))
     op.create_index(
         "ix_jobs_leased",
         "jobs",
@@ -209,6 +210,7 @@ def downgrade() -> None:
     op.drop_index(
         "ix_jobs_leased", table_name="jobs", sqlite_where=sa.text("state = 3"), postgresql_where=sa.text("state = 3")
     )
+    op.drop_index("ix_jobs_held", table_name="jobs", **_where("state = 0"))
     op.drop_table("jobs")
     op.drop_index("ix_history_run_id_id", table_name="history")
     op.drop_table("history")

@@ -12,6 +12,8 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+_Serial = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
 
 def upgrade() -> None:
     """Make the table, and add the columns."""
@@ -36,6 +38,17 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("correlation_id", sa.String(length=96), nullable=True))
     op.add_column("functions", sa.Column("wait_look_back", sa.Boolean(), server_default=sa.false(), nullable=False))
     _admission()
+    op.create_table(
+        "audit",
+        sa.Column("id", _Serial, autoincrement=True, nullable=False),
+        sa.Column("at", Moment(), nullable=False),
+        sa.Column("action", sa.String(length=64), nullable=False),
+        sa.Column("subject", sa.String(length=512), nullable=False),
+        sa.Column("actor", sa.String(length=255), nullable=True),
+        sa.Column("data", LongText, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+    )
+    op.create_index(op.f("ix_audit_subject"), "audit", ["subject"], unique=False)
 
 
 def _admission() -> None:
@@ -77,6 +90,8 @@ def _admission() -> None:
 
 def downgrade() -> None:
     """Drop them."""
+    op.drop_index(op.f("ix_audit_subject"), table_name="audit")
+    op.drop_table("audit")
     op.drop_index("ix_batch_events_event_id", table_name="batch_events")
     op.drop_table("batch_events")
     op.drop_index("ix_throttled_gate", table_name="throttled")

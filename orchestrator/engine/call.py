@@ -55,23 +55,27 @@ def _take_up(parts: Parts, lease: Lease) -> Branch | None:
         gone = f'{{"name":"FunctionRemoved","message":"the function {branch.slug} is no longer served by its app"}}'
         _settle(parts, lease, branch, Answer(Threw(None, lease.attempt, gone, retryable=False)))
         return None
-    if branch.run.status is Status.QUEUED and not _start(parts, lease, branch):
-        return None
+    if branch.run.status is Status.QUEUED:
+        if branch.loaded.paused and _held(parts, lease, branch):
+            return None
+        _start(parts, branch)
     return branch
 
 
-def _start(parts: Parts, lease: Lease, branch: Branch) -> bool:
-    """Note that the first call begins; False: it does not, because the function was paused meanwhile."""
+def _held(parts: Parts, lease: Lease, branch: Branch) -> bool:
+    """Hold the job until its function is resumed, unless it was meanwhile."""
+    with parts.database.write() as conn:
+        # The function's row stays locked, so that resuming comes before this, or after it and finds the job held.
+        return functions.is_paused(conn, branch.loaded.run.function_id) and jobs.hold(conn, lease)
+
+
+def _start(parts: Parts, branch: Branch) -> None:
     now, hints = parts.clock.now(), list[Hint]()
     with parts.database.write() as conn:
-        if branch.loaded.paused and functions.is_paused(conn, branch.loaded.run.function_id):
-            jobs.hold(conn, lease)
-            return False
         if branch.function.throttle is not None:
             hints = throttle.begin(conn, branch.run.id, branch.loaded.run.function_id, now)
         runs.start(conn, branch.run.id, now)
     parts.announcer.announce(hints)
-    return True
 
 
 def _settle(parts: Parts, lease: Lease, branch: Branch, answer: Answer) -> tuple[Applied, bool]:

@@ -137,6 +137,12 @@ def is_paused(conn: Connection, function_id: str) -> bool:
     return row is not None and row.paused_at is not None
 
 
+def set_paused(conn: Connection, slug: str, at: datetime | None) -> bool:
+    """Pause a function, or resume it (None); False: it is so already, or there is no such function."""
+    was = functions.c.paused_at.is_(None) if at is not None else functions.c.paused_at.is_not(None)
+    return conn.execute(update(functions).where(functions.c.slug == slug, was).values(paused_at=at)).rowcount == 1
+
+
 def set_wait_look_back(conn: Connection, slug: str, wanted: bool) -> bool:
     """Let a function's waits look back, or not; False: there is no such function."""
     statement = update(functions).where(functions.c.slug == slug).values(wait_look_back=wanted)

@@ -167,6 +167,7 @@ jobs = Table(
     Column("error", LongText),  # why it is tried again, or dead
     # States as literals, here and in every statement, so that these small indexes are used.
     Index("ix_jobs_ready", "run_at", sqlite_where=text("state = 2"), postgresql_where=text("state = 2")),
+    Index("ix_jobs_held", "id", sqlite_where=text("state = 0"), postgresql_where=text("state = 0")),
     Index("ix_jobs_leased", "id", sqlite_where=text("state = 3"), postgresql_where=text("state = 3")),
 )
 
@@ -248,4 +249,16 @@ batch_events = Table(
     Column("batch_id", Ulid, primary_key=True),
     Column("event_id", Ulid, primary_key=True),
     Index("ix_batch_events_event_id", "event_id"),
+)
+
+#: What operators changed.
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("at", Moment, nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("subject", String(512), nullable=False, index=True),
+    Column("actor", String(255)),
+    Column("data", LongText),
 )

@@ -17,6 +17,7 @@ from orchestrator.store import (
     events,
     functions,
     gates,
+    held,
     history,
     jobs,
     keys,
@@ -33,7 +34,7 @@ from orchestrator.store.tables import metadata
 from tests.store.factories import NOW, UNTIL, a_step, add_app, after, an_event, insert_rows
 
 #: These index the jobs of one state only, so that reading all of one is reading what the query is about.
-SMALL = {"ix_jobs_ready", "ix_jobs_leased"}
+SMALL = {"ix_jobs_ready", "ix_jobs_leased", "ix_jobs_held"}
 LARGE = {table.name for table in metadata.sorted_tables} - {"apps"}
 
 RUN = new_ulid()
@@ -115,6 +116,9 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "forget_over": lambda conn: throttles.forget_over(conn, "throttle:7"),
     "free": lambda conn: jobs.free(conn, list(range(2, 40)), NOW),
     "hold": lambda conn: jobs.hold(conn, LEASE),
+    "set_paused": lambda conn: functions.set_paused(conn, "f7", NOW),
+    "held for a pause": lambda conn: held.of_function(conn, "f7", 100),
+    "throttles of function": lambda conn: held.throttles_of(conn, "f7"),
     "is_paused": lambda conn: functions.is_paused(conn, "f7"),
     "drop_timeout": lambda conn: pauses.drop_timeout(conn, RUN, "s1"),
 }
@@ -138,8 +142,12 @@ def crowd(conn: Connection) -> None:
         conn, "pauses", [pause | term | {"id": it, "run_id": it, "term_key": f"n:{at}"} for at, it in enumerate(ids)]
     )
     insert_rows(conn, "batch_events", [{"batch_id": it, "event_id": it} for it in ids])
-    names = {"function_id": "f7", "state": "{}"}
-    insert_rows(conn, "gates", [names | {"key": f"rate:{at}", "expires_at": after(at)} for at in range(4_000)])
+    gate = {"state": "{}"}
+    insert_rows(
+        conn,
+        "gates",
+        [gate | {"key": f"rate:{at}", "function_id": f"f{at}", "expires_at": after(at)} for at in range(4_000)],
+    )
     insert_rows(conn, "admissions", [{"gate": f"rate:{at}", "number": at % 9, "at": NOW} for at in range(4_000)])
     waiting = {"at": NOW, "position": NOW, "let_go": False}
     insert_rows(

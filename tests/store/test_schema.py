@@ -79,6 +79,7 @@ def defaults(url: str) -> dict[str, str]:
 
 def test_the_small_indexes_cover_one_state_of_jobs_each_and_the_runs_with_an_option(url: str) -> None:
     assert {
+        "ix_jobs_held": "state = 0",
         "ix_jobs_leased": "state = 3",
         "ix_jobs_ready": "state = 2",
         "ix_runs_batch_id": "batch_id IS NOT NULL",
