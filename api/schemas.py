@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
@@ -258,6 +259,7 @@ class HealthShape(Schema):
     message = fields.String(required=True)
 
 
+@cache
 def enveloped(shape: type[Schema], *, many: bool = False) -> type[Schema]:
     """Describe the envelope around one thing, or a list of them."""
     name = shape.__name__.removesuffix("Shape") + ("s" if many else "")

@@ -65,8 +65,9 @@ def start_of(
 
 
 def chosen(outcomes: Sequence[Outcome], room: int, now: datetime) -> set[str]:
-    """Choose the runs whose first call is to begin here and now, `room` at most."""
-    due = [start.run.id for outcome in outcomes for start in outcome.starts if start.at <= now]
+    """Choose the runs whose first call is to begin here and now, `room` at most; a batch is to be read first."""
+    starts = [start for outcome in outcomes for start in outcome.starts]
+    due = [start.run.id for start in starts if start.at <= now and start.run.batch_id is None]
     return set(due[:room])
 
 

@@ -91,10 +91,10 @@ class Flows:
             query = select(jobs.jobs.c.id).where(jobs.jobs.c.kind.in_(kinds)).order_by(jobs.jobs.c.id)
             return list(conn.execute(query).scalars())
 
-    def fire(self, parts: Parts | None = None) -> None:
-        """Let every timer go off whose time has come."""
+    def fire(self, parts: Parts | None = None, room: int = 1) -> None:
+        """Let every timer go off whose time has come, and begin what is held."""
         for job_id in self.jobs(*TIMED):
-            for held in fire(parts or self.parts, job_id, 0):
+            for held in fire(parts or self.parts, job_id, room):
                 work(parts or self.parts, held)
 
     def timers(self) -> list[float]:

@@ -103,7 +103,7 @@ def test_a_debounced_run_goes_through_the_options_behind_the_debounce(database: 
 
     flows.receive("a", "b")
     flows.clock.advance(timedelta(seconds=1))
-    flows.fire()
+    flows.fire(room=0)
 
     assert {"queued": 1, "skipped": 1} == flows.statuses()
 
