@@ -24,6 +24,8 @@ class Start:
     at: datetime
     slug: str
     external_id: str | None
+    #: When its event was received: whoever came first stands first.
+    came_at: datetime
     #: What will cancel it.
     cancels: Sequence[Pause] = ()
     #: What its function's options ask of it; None: nothing.

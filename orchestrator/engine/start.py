@@ -57,7 +57,7 @@ def start_of(
 ) -> tuple[Start, list[str]]:
     """The start of a run with what its function asks for, and the warnings about that."""
     cancels: Sequence[Pause] = cancel_pauses(run.id, function.cancels, event.payload, now) if function else ()
-    new = Start(run, at, slug, event.external_id, cancels)
+    new = Start(run, at, slug, event.external_id, event.received_at, cancels)
     if function is None or not (paused or asks(function)):
         return new, []
     of, warnings = asked(function, orjson.loads(event.payload), paused=paused, invoked=run.correlation_id is not None)

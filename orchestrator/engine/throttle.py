@@ -66,7 +66,7 @@ class Throttles:
     def admit(self, gate: str, start: Start, at_once: set[str]) -> Start:
         """Let a run go, if it is its turn; else it is held.  What is in `at_once` begins in this transaction."""
         line, now, run_id = self._of[gate], self._now, start.run.id
-        place = position(start.at, start.priority)
+        place = position(start.at if start.at > now else start.came_at, start.priority)
         goes = start.at <= now and line.pace.room(now, line.ahead) > 0 and not self._any_before(line, gate, place)
         if goes and run_id in at_once:
             line.pace = line.pace.started(now)

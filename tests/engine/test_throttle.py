@@ -108,6 +108,22 @@ def test_a_newcomer_does_not_overtake_those_that_wait(database: Database) -> Non
     assert (0, [[0], [1]]) == (early, flows.calls())
 
 
+def test_who_came_first_starts_first_whoever_was_matched_first(database: Database) -> None:
+    flows = throttled(database)
+    flows.receive(0)
+    flows.work()
+    for number in (1, 2, 3):
+        flows.clock.advance(timedelta(seconds=1))
+        flows.send(number)
+
+    for job_id in reversed(flows.jobs(jobs.MATCH)):
+        assert [] == match(flows.parts, [job_id], room=0)
+    for _ in range(3):
+        flows.wait(10)
+
+    assert [[0], [1], [2], [3]] == flows.calls()
+
+
 def test_a_run_of_priority_overtakes_those_that_came_less_than_so_long_before_it(database: Database) -> None:
     flows = Flows(database, a_function(throttle=SLOW, priority={"run": "event.data.p"}))
     flows.receive({"n": 0, "p": 0}, {"n": 1, "p": 0})
