@@ -68,14 +68,24 @@ class Holdings:
         finally:
             self.drop(lease)
 
+    def holds(self, lease: Lease) -> bool:
+        """Whether the lease is held, as far as is known here: the last heartbeat may be a while ago."""
+        held = self._held.get(lease.job_id)
+        return held is not None and held.generation == lease.generation
+
     def beat(self, now: datetime) -> int:
-        """Prolong everything held; returns how much that is."""
+        """Prolong everything held, and let go of what somebody else holds by now; returns how much is left."""
         with self._lock:
             held = list(self._held.values())
-        if held:
-            with self._database.write() as conn:
-                jobs.extend(conn, held, now + self.span)
-        return len(held)
+        if not held:
+            return 0
+        with self._database.write() as conn:
+            jobs.extend(conn, held, now + self.span)
+            ours = jobs.still_leased(conn, held)
+        for lease in held:
+            if lease not in ours:
+                self.drop(lease)
+        return len(ours)
 
     def hand_back(self, now: datetime) -> int:
         """Make everything held ready for others, as the process is about to end; returns how much that was."""

@@ -221,7 +221,10 @@ def test_due_hints_are_taken_by_priority_and_then_by_age() -> None:
     queue = LocalQueue(SettableClock(NOW))
     ages = {1: (10, 0), 2: (20, 0), 3: (5, 8), 4: (0, 30), 5: (0, -9)}
     queue.announce(
-        [Hint(job_id, jobs.CALL, NOW - timedelta(seconds=age), priority) for job_id, (age, priority) in ages.items()]
+        [
+            Hint(job_id, jobs.CALL, NOW - timedelta(seconds=age), priority=priority)
+            for job_id, (age, priority) in ages.items()
+        ]
     )
 
     assert [4, 2, 3, 1, 5] == queue.due(10)
