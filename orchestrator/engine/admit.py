@@ -118,7 +118,7 @@ class _First:
                 return self._batch(outcome, start, full)
         else:
             return start
-        outcome.deferred.append(start.slug)
+        outcome.deferred.append((start.slug, DEBOUNCE if of.debounce else BATCH))
         return None
 
     def _batch(self, outcome: Outcome, start: Start, full: Filling) -> Start:

@@ -88,7 +88,7 @@ def _fire(parts: Parts, job_id: int, room: int) -> list[Held]:
         made = [_outcome(parts.versions, conn, job, target, tick, jitter, by.now) for tick in ticks]
         outcomes = [outcome for _, outcome in made]
         leases, hints = write(conn, outcomes, chosen(outcomes, room, by.now), by)
-        started = [(event, outcome) for event, outcome in made if outcome.counts]
+        started = [(event, outcome) for event, outcome in made if outcome.functions]
         if started:
             events.add(conn, [event for event, _ in started], by.now, match=False)
         for event, outcome in started:

@@ -58,8 +58,8 @@ class Outcome:
     refused: InvocationKey | None = None
     #: What admission made of starts that are not in `starts` any more.
     skipped: list[tuple[Start, Skipped]] = field(default_factory=list)
-    #: Slugs of functions that will start later, by a debounce or a batch.
-    deferred: list[str] = field(default_factory=list)
+    #: Functions that will start later, and by what: a debounce or a batch.
+    deferred: list[tuple[str, str]] = field(default_factory=list)
     #: Runs that had to give way.
     cancelled: list[tuple[Loaded, Decision]] = field(default_factory=list)
 
@@ -70,6 +70,10 @@ class Outcome:
         return not rest and all(start.plain for start in self.starts)
 
     @property
-    def counts(self) -> bool:
-        """Whether anything came of the event."""
-        return bool(self.starts or self.skipped or self.deferred)
+    def functions(self) -> list[str]:
+        """The functions that the event was meant for."""
+        return [
+            *(start.slug for start in self.starts),
+            *(slug for slug, _ in self.deferred),
+            *(start.slug for start, _ in self.skipped),
+        ]

@@ -150,7 +150,7 @@ def held(parts: Parts, outcomes: Sequence[Outcome], leases: Sequence[Lease], now
 def tell_of(outcome: Outcome, by: Holder) -> None:
     """Tell the log what became of an event, after the commit."""
     event = outcome.event
-    _log.info("event matched", event=event.name, event_id=event.id, functions=[it.slug for it in outcome.starts])
+    _log.info("event matched", event=event.name, event_id=event.id, functions=outcome.functions)
     for start in outcome.starts:
         _log.info("run started", run_id=start.run.id, function=start.slug, at=start.at, held=start.held)
     tell_admission(outcome, by)
@@ -159,8 +159,8 @@ def tell_of(outcome: Outcome, by: Holder) -> None:
 def tell_admission(outcome: Outcome, by: Holder) -> None:
     """Tell the log what became of starts that are none."""
     event = outcome.event
-    for slug in outcome.deferred:
-        _log.info("start deferred", event_id=event.id, function=slug)
+    for slug, by_what in outcome.deferred:
+        _log.info("start deferred", event_id=event.id, function=slug, by=by_what)
     for start, skip in outcome.skipped:
         _log.info("run skipped", run_id=skip.run.id, function=start.slug, reason=skip.reason)
     for warning in outcome.warnings:

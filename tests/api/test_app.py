@@ -35,6 +35,8 @@ GUARDED = [
     ("GET", "/v1/apps"),
     ("GET", "/v1/apps/shop/functions"),
     ("PATCH", "/v1/functions/shop-pay"),
+    ("POST", "/v1/functions/shop-pay/pause"),
+    ("POST", "/v1/functions/shop-pay/resume"),
     ("POST", "/v1/signals"),
 ]
 
