@@ -4,7 +4,8 @@ A rate limit is an exact sliding window: admissions are numbered, and number n m
 whole period old.  In no span shorter than a period are there more than `limit`, and none is refused for less.
 
 A throttle is GCRA: `arrival` is when the next start would come if all came evenly, `gap` apart; a start may come up to
-`burst` gaps before it.  In no span shorter than a period are there more than limit + burst.
+`burst` gaps before it.  In no span shorter than a period are there more than limit + burst.  Where starts come so close
+that letting each go by itself would be the bottleneck, they go in small groups: some of the limit becomes burst.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from datetime import datetime, timedelta
 from orchestrator.core.function import Debounce, Throttle
 
 _MICROSECOND = timedelta(microseconds=1)
+#: Starts that come closer than this go in groups.
+_TOGETHER = timedelta(milliseconds=50)
 
 
 @dataclass(slots=True)
@@ -55,8 +58,9 @@ class Pace:
     @classmethod
     def of(cls, throttle: Throttle, arrival: datetime | None = None) -> Pace:
         """The pace that a throttle asks for; a gap is rounded up to the microsecond, never down."""
-        gap = -(-(throttle.period // _MICROSECOND) // throttle.limit) * _MICROSECOND
-        return cls(gap, throttle.burst, arrival)
+        grouped = min(throttle.limit // 10, _TOGETHER * throttle.limit // throttle.period)
+        gap = -(-(throttle.period // _MICROSECOND) // (throttle.limit - grouped)) * _MICROSECOND
+        return cls(gap, throttle.burst + grouped, arrival)
 
     def room(self, now: datetime, ahead: int = 0) -> int:
         """How many may start now, when `ahead` others may start and have not."""

@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+import orjson
+
 from orchestrator import log
-from orchestrator.core.effect import Status
+from orchestrator.core.effect import Record, Status
 from orchestrator.engine import batch, cron, debounce, throttle
 from orchestrator.engine.admit import batch_start
 from orchestrator.engine.branch import Held
@@ -19,7 +21,7 @@ from orchestrator.engine.outcome import Outcome, Start
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.start import chosen, held, start_of, tell_of, write
 from orchestrator.ids import new_ulid
-from orchestrator.store import crons, events, functions, gates, timers
+from orchestrator.store import crons, events, functions, gates, history, timers
 from orchestrator.store.apply import Holder
 from orchestrator.store.database import Connection
 from orchestrator.store.functions import StoredFunction
@@ -98,6 +100,9 @@ def _debounced(parts: Parts, conn: Connection, gate: Gate, by: Holder) -> Outcom
     declared = parts.versions.function(conn, function.id, function.version)
     at = max(by.now, event.happens_at)
     start, warnings = start_of(declared, new, event, at, function.slug, by.now, paused=_paused(function))
+    if waiting is not None and waiting.events > 1:
+        data = orjson.dumps({"events": waiting.events, "since": waiting.first_at}).decode()
+        history.add(conn, new.id, [Record("debounced", data=data)], by.now)
     return Outcome(event, [_fired(start)], warnings)
 
 

@@ -161,7 +161,8 @@ def _written(hint: Hint) -> list[Any]:
 
 
 def _queue_of(hint: Hint) -> str:
-    if hint.kind in UNLEASED:
+    # Before the others' backlog: the runner's queue is never long.
+    if hint.kind in UNLEASED or (hint.priority > 0 and hint.app is None):
         return broker.RUNNER_QUEUE
     return broker.EXECUTOR_QUEUE if hint.app is None else broker.app_queue(hint.app)
 

@@ -57,6 +57,7 @@ class NewRun:
             ended_at=self.ended_at,
             correlation_id=self.correlation_id,
             batch_id=self.batch_id,
+            singleton=self.singleton,
         )
 
 
@@ -80,6 +81,7 @@ class StoredRun:
     ended_at: datetime | None
     correlation_id: str | None = None
     batch_id: str | None = None
+    singleton: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,4 +295,5 @@ def _stored(row: Row[Any]) -> StoredRun:
         row.ended_at,
         row.correlation_id,
         row.batch_id,
+        row.singleton,
     )

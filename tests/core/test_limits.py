@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -98,6 +99,24 @@ def test_a_queue_that_starts_when_it_may_keeps_the_pace(limit: int, burst: int, 
         pace = pace.started(now)
 
     assert now == NOW + max(0, waiting - 1 - burst) * pace.gap
+
+
+@given(st.lists(st.integers(0, 300), min_size=1, max_size=80), st.integers(10, 3_000), st.integers(0, 4))
+def test_starts_that_come_close_go_in_groups_and_are_no_more(gaps: list[int], limit: int, burst: int) -> None:
+    throttle = Throttle(limit, timedelta(seconds=1), burst)
+    pace, now, starts = Pace.of(throttle), NOW, list[datetime]()
+
+    for gap in gaps:
+        now += timedelta(milliseconds=gap)
+        for _ in range(pace.room(now)):
+            pace, _ = pace.started(now), starts.append(now)
+
+    counts = Counter(starts)
+    assert all(
+        sum(count for at, count in counts.items() if one <= at < one + throttle.period) <= limit + burst
+        for one in counts
+    )
+    assert pace.gap * (limit - limit // 10) <= throttle.period + timedelta(milliseconds=3)
 
 
 def test_those_let_go_that_have_not_begun_take_their_room() -> None:

@@ -6,7 +6,12 @@ from datetime import timedelta
 
 import pytest
 
+from orchestrator.engine.bury import requeue
 from orchestrator.engine.cancel import cancel
+from orchestrator.engine.recover import recover
+from orchestrator.engine.work import take
+from orchestrator.errors import ConflictError
+from orchestrator.store import jobs
 from orchestrator.store.database import Database
 from tests.engine.flows import NOW, Flows, a_function
 
@@ -117,6 +122,24 @@ def test_a_singleton_cancels_the_run_before_and_says_for_which(database: Databas
     flows.match()
     assert 1 == len(flows.runs("app-watch"))
     assert 2 == flows.work()
+
+
+def test_a_run_that_ended_is_not_requeued_beside_the_active_one_of_its_singleton(database: Database) -> None:
+    flows = Flows(database, a_function(singleton={"mode": "skip"}))
+    flows.receive(1)
+    for _ in range(5):
+        assert take(flows.parts, flows.jobs(jobs.CALL))
+        flows.clock.advance(timedelta(seconds=31))
+        recover(flows.parts)
+    flows.receive(2)
+    lost, active = flows.runs()
+
+    with pytest.raises(ConflictError, match=active.id):
+        requeue(flows.parts, lost.id)
+    cancel(flows.parts, active.id, "test")
+    requeue(flows.parts, lost.id)
+
+    assert ["running", "cancelled"] == [run.status for run in flows.runs()]
 
 
 def test_of_newcomers_that_come_together_a_singleton_takes_one(database: Database) -> None:

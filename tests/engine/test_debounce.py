@@ -85,6 +85,7 @@ def test_events_matched_together_wait_as_one(database: Database) -> None:
     flows.wait(5)
 
     assert ([[49]], {"completed": 1}) == (flows.calls(), flows.statuses())
+    assert 50 == flows.told(flows.runs()[0].id, "debounced")["events"]
 
 
 def test_a_timer_that_goes_off_early_is_told_of_again_and_does_nothing(database: Database) -> None:
