@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 
 from orchestrator import log
@@ -31,7 +32,7 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
     held: Lease | None = lease
     while held is not None:
         with parts.holdings.holding(held):
-            branch = branch or _take_up(parts, held)
+            branch = _take_up(parts, held, branch)
             if branch is None:
                 return
             answer, held = _answer(parts, held, branch)
@@ -64,9 +65,9 @@ def _answer(parts: Parts, lease: Lease, branch: Branch) -> tuple[Answer | None, 
     return answer, progress.lease
 
 
-def _take_up(parts: Parts, lease: Lease) -> Branch | None:
-    """Load the run; None when there is nothing to call any more."""
-    branch = Branch.load(parts, lease.run_id) if lease.run_id is not None else None
+def _take_up(parts: Parts, lease: Lease, branch: Branch | None) -> Branch | None:
+    """Load the run unless it is known; None when there is nothing to call any more."""
+    branch = branch or _read(parts, lease)
     if branch is None or branch.over:
         with parts.database.write() as conn:
             jobs.end(conn, lease)
@@ -89,6 +90,14 @@ def _held(parts: Parts, lease: Lease, branch: Branch) -> bool:
         return functions.is_paused(conn, branch.loaded.run.function_id) and jobs.hold(conn, lease)
 
 
+def _read(parts: Parts, lease: Lease) -> Branch | None:
+    run_id = lease.run_id or ""
+    if lease.step_id is None:
+        return Branch.load(parts, run_id)
+    last_seq = int(lease.payload or 0)
+    return parts.groups.branch(run_id, last_seq, parts.clock.now(), lambda: Branch.as_planned(parts, run_id, last_seq))
+
+
 def _start(parts: Parts, branch: Branch) -> None:
     now, hints = parts.clock.now(), list[Hint]()
     with parts.database.write() as conn:
@@ -96,6 +105,7 @@ def _start(parts: Parts, branch: Branch) -> None:
             hints = throttle.begin(conn, branch.run.id, branch.loaded.run.function_id, now)
         runs.start(conn, branch.run.id, now)
     parts.announcer.announce(hints)
+    branch.run = replace(branch.run, status=Status.RUNNING)
 
 
 def _settle(parts: Parts, lease: Lease, branch: Branch, answer: Answer) -> tuple[Applied, bool]:

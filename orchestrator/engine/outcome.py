@@ -70,6 +70,12 @@ class Outcome:
         return not rest and all(start.plain for start in self.starts)
 
     @property
+    def only_resumes(self) -> bool:
+        """Whether nothing but answers to pauses has to be written."""
+        rest = self.warnings or self.starts or self.refused
+        return not rest and all(hit.step_id is not None for hit in self.hits)
+
+    @property
     def functions(self) -> list[str]:
         """The functions that the event was meant for."""
         return [

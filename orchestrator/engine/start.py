@@ -26,6 +26,8 @@ from orchestrator.store import events, jobs, keys, pauses, runs
 from orchestrator.store.apply import Holder, answer_invoker, call_key
 from orchestrator.store.database import Connection
 from orchestrator.store.events import StoredEvent
+from orchestrator.store.hits import PauseHit, answer_of
+from orchestrator.store.hits import write_hits as write_hits_hot
 from orchestrator.store.jobs import Hint, Lease
 from orchestrator.store.pauses import Pause
 from orchestrator.store.postgresql import FirstCall, HotPath
@@ -37,15 +39,19 @@ _log = log.get(__name__)
 def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now: datetime) -> list[Held]:
     """Write what the match jobs came to; returns the calls that this worker holds now."""
     outcomes = [outcome for batch in decided.values() for outcome in batch]
-    at_once = chosen(outcomes, room, now)
+    # Runs under way come before new ones.
+    resumed = min(room, sum(len(outcome.hits) for outcome in outcomes))
+    at_once = chosen(outcomes, room - resumed, now)
     by = parts.holder()
     hot = parts.database.hot
     if hot is not None and all(outcome.plain for outcome in outcomes):
         leases, hints = _start_hot(hot, decided, at_once, by)
+    elif hot is not None and all(outcome.only_resumes for outcome in outcomes):
+        leases, hints = _resume_hot(hot, decided, resumed, by)
     else:
         with parts.database.write() as conn:
             outcomes = [it for job_id, batch in decided.items() if jobs.take_match(conn, job_id) for it in batch]
-            leases, hints = write(conn, outcomes, at_once, by)
+            leases, hints = write(conn, outcomes, at_once, by, resumed)
     parts.announcer.announce(hints)
     for outcome in outcomes:
         tell_of(outcome, by)
@@ -87,12 +93,24 @@ def _start_hot(
     return hot.start(list(decided), calls, by.owner, by.now, by.until)
 
 
+def _resume_hot(
+    hot: HotPath, decided: Mapping[int, Sequence[Outcome]], room: int, by: Holder
+) -> tuple[list[Lease], list[Hint]]:
+    hits = dict[str, PauseHit]()
+    for job_id, batch in decided.items():
+        for hit in (hit for outcome in batch for hit in outcome.hits):
+            told = PauseHit(job_id, hit.pause_id, hit.run_id, hit.step_id or "", answer_of(hit.event_id))
+            hits.setdefault(hit.pause_id, told)  # the first event of each wins
+    return write_hits_hot(hot, list(decided), list(hits.values()), by, room)
+
+
 def write(
-    conn: Connection, outcomes: Sequence[Outcome], at_once: set[str], by: Holder
+    conn: Connection, outcomes: Sequence[Outcome], at_once: set[str], by: Holder, resumed: int = 0
 ) -> tuple[list[Lease], list[Hint]]:
     """Write the runs with their first calls.
 
     Those that are repeats or not admitted are left out of `outcomes`, and those that must wait out of `at_once`.
+    Of the runs that are resumed `resumed` at most go on here and now.
     """
     _leave_out_repeats(conn, outcomes, by.now)
     hints = admit(conn, outcomes, at_once, by)
@@ -102,8 +120,8 @@ def write(
     starts = [start for outcome in outcomes for start in outcome.starts]
     if starts:
         runs.add(conn, [_running(start.run, at_once, by.now) for start in starts])
-    leases = list[Lease]()
-    hints += write_hits(conn, [hit for outcome in outcomes for hit in outcome.hits], by.now)
+    leases, resumes = write_hits(conn, [hit for outcome in outcomes for hit in outcome.hits], by, resumed)
+    hints += resumes
     for outcome in outcomes:
         if outcome.refused is not None:
             answer = {"error": missing_function(outcome.refused.function)}
@@ -141,6 +159,9 @@ def held(parts: Parts, outcomes: Sequence[Outcome], leases: Sequence[Lease], now
     made = {start.run.id: (start, outcome.event) for outcome in outcomes for start in outcome.starts}
     calls = []
     for lease in leases:
+        if lease.run_id not in made:
+            calls.append(Held(lease))
+            continue
         start, event = made[lease.run_id or ""]
         run = _running(start.run, {start.run.id}, now)
         calls.append(Held(lease, Branch.of_new(parts, run, start.slug, event.payload)))

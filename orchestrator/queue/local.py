@@ -19,11 +19,11 @@ from orchestrator.core.limits import position
 from orchestrator.queue.announce import Announcer
 from orchestrator.queue.sweep import HORIZON
 from orchestrator.store.crons import TIMED, UNLEASED
-from orchestrator.store.jobs import MATCH, Hint
+from orchestrator.store.jobs import CALL, MATCH, Hint
 
 #: The most hints that wait in memory for their time.
 MOST_TIMERS = 10_000
-#: What is given back stands before everything.
+#: What is given back, and what is no call, stands before all calls.
 _FRONT = datetime.min.replace(tzinfo=UTC)
 
 
@@ -137,14 +137,19 @@ class LocalQueue:
 
 
 class _Timers:
-    """Hints that are due, by their time less priority, and those that will be within the horizon."""
+    """Hints that are due, and those that will be within the horizon.
+
+    When more is due than can be begun, sleeps that are over and pauses that have their answer go before calls, most of
+    which are first calls then: what is under way is finished before more is begun, and no crowd makes timers late.
+    Calls go by their time less priority.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ready = threading.Condition()
         self._due: list[tuple[datetime, int, int]] = []
         self._came = itertools.count()
-        self._timers: list[tuple[datetime, int, int]] = []
+        self._timers: list[tuple[datetime, int, datetime]] = []
         self._waiting = set[int]()
         self._closed = False
 
@@ -180,7 +185,7 @@ class _Timers:
 
     def wait_below(self, most: int, timeout: float) -> bool:
         with self._ready:
-            return self._ready.wait_for(lambda: len(self._due) < most or self._closed, timeout)
+            return self._ready.wait_for(lambda: self.depth < most or self._closed, timeout)
 
     def close(self) -> None:
         with self._ready:
@@ -189,10 +194,10 @@ class _Timers:
 
     def _keep(self, hint: Hint, now: datetime) -> None:
         if hint.run_at <= now:
-            self._put(hint.job_id, position(hint.run_at, hint.priority))
+            self._put(hint.job_id, _place(hint))
         elif hint.run_at - now <= HORIZON and len(self._timers) < MOST_TIMERS and hint.job_id not in self._waiting:
             self._waiting.add(hint.job_id)
-            heapq.heappush(self._timers, (hint.run_at, hint.job_id, hint.priority))
+            heapq.heappush(self._timers, (hint.run_at, hint.job_id, _place(hint)))
 
     def _put(self, job_id: int, place: datetime) -> None:
         heapq.heappush(self._due, (place, next(self._came), job_id))
@@ -200,12 +205,16 @@ class _Timers:
     def _ripen(self) -> None:
         now = self._clock.now()
         while self._timers and self._timers[0][0] <= now:
-            run_at, job_id, priority = heapq.heappop(self._timers)
+            _, job_id, place = heapq.heappop(self._timers)
             self._waiting.discard(job_id)
-            self._put(job_id, position(run_at, priority))
+            self._put(job_id, place)
 
     def _until_next(self) -> float | None:
         if not self._timers:
             return None
         # A wait may end a little early on a coarse clock; then it is waited again.
         return max(0.0, (self._timers[0][0] - self._clock.now()) / timedelta(seconds=1))
+
+
+def _place(hint: Hint) -> datetime:
+    return position(hint.run_at, hint.priority) if hint.kind == CALL else _FRONT
