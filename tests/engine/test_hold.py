@@ -51,14 +51,16 @@ def test_a_paused_throttle_lets_nobody_go_and_keeps_its_pace_afterwards(database
     pause(flows.parts, SLUG)
 
     flows.wait(10)
+    seldom = flows.timers()
     flows.wait(3600)
     paused = flows.calls()
     resume(flows.parts, SLUG)
     flows.wait(0)
     flows.wait(9)
+    resumed = flows.calls()
     flows.wait(1)
 
-    assert ([[1]], [[1], [2], [3]]) == (paused, flows.calls())
+    assert ([3600], [[1]], [[1], [2]], [[1], [2], [3]]) == (seldom, paused, resumed, flows.calls())
 
 
 @pytest.mark.parametrize("option", [{"debounce": {"period": "1s"}}, {"batchEvents": {"maxSize": 9, "timeout": "1s"}}])
