@@ -247,12 +247,14 @@ def test_a_run_of_priority_goes_before_those_that_wait(server: Server, app: App)
         "priority": inngest.Priority(run="event.data.urgent ? 300 : 0"),
     }
     app.serve([noting(app, "urgent", seen, **options)])
-    for event_id in send(server, "urgent", 4, lambda n: {"n": n, "urgent": n == 3}):
+    send(server, "urgent", 1, lambda n: {"n": 0, "urgent": False})
+    seen.wait(1)
+    for event_id in send(server, "urgent", 3, lambda n: {"n": n + 1, "urgent": n == 2}):
         server.runs_of(event_id)
 
-    for count in range(1, 5):
-        seen.wait(count)
+    for count in range(2, 5):
         server.skip(timedelta(seconds=60))
+        seen.wait(count)
 
     assert [0, 3, 1, 2] == [data["n"] for data in seen.data]
 
