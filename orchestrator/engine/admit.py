@@ -69,7 +69,8 @@ def batch_start(
     of, _ = asked(function, orjson.loads(first.payload), paused=paused)
     new = NewRun(new_ulid(), function_id, version, first.id, first.name, Status.QUEUED, queued_at=by.now)
     run = replace(new, batch_id=filling.batch_id)
-    return Start(run, by.now, function.slug, None, first.received_at, asked=of.as_fired(), function=function)
+    start = Start(run, by.now, function.slug, None, first.received_at, timeouts=function.timeouts)
+    return replace(start, asked=of.as_fired(), function=function)
 
 
 class _First:

@@ -16,7 +16,7 @@ from orchestrator.core.run import advance
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import ending_of, tell
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.store import gates, history, jobs, losses, runs, steps
+from orchestrator.store import gates, history, jobs, losses, run_timeouts, runs, steps
 from orchestrator.store.apply import apply
 from orchestrator.store.database import Connection
 from orchestrator.store.jobs import Lease
@@ -77,16 +77,17 @@ def requeue(parts: Parts, run_id: str) -> None:
     """
     by = parts.holder()
     with parts.database.write() as conn:
-        run = runs.get(conn, run_id)
-        if run is None:
+        loaded = runs.load(conn, run_id)
+        if loaded is None:
             raise NotFoundError(f"there is no run {run_id}")
-        _check_alone(conn, run, by.now)
+        _check_alone(conn, loaded.run, by.now)
         if not losses.drop_dead(conn, run_id) or not runs.reopen(conn, run_id):
             raise ConflictError(f"run {run_id} did not fail for a dead job, so there is nothing to requeue")
         steps.forget_open(conn, run_id)
         history.add(conn, run_id, [Record("requeued")], by.now)
-        hint = jobs.add(conn, jobs.CALL, jobs.call_key(run_id), by.now, run_id=run_id)
-    parts.announcer.announce([hint])
+        hints = [jobs.add(conn, jobs.CALL, jobs.call_key(run_id), by.now, run_id=run_id)]
+        hints += run_timeouts.begin(conn, run_id, parts.versions.read(loaded).function.timeouts, by.now)
+    parts.announcer.announce(hints)
     _log.info("run requeued", run_id=run_id)
 
 

@@ -16,7 +16,7 @@ from orchestrator.engine.parts import Parts
 from orchestrator.engine.progress import Progress
 from orchestrator.engine.settle import settle
 from orchestrator.protocol.run_errors import STATE_OVERFLOWED, error_text, too_much_state
-from orchestrator.store import functions, jobs, runs
+from orchestrator.store import functions, jobs, run_timeouts, runs
 from orchestrator.store.apply import Applied
 from orchestrator.store.jobs import Hint, Lease
 
@@ -45,7 +45,7 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
         branch = branch if follows else None
         held = applied.lease
         if _had_its_turn(parts, began, calls):
-            _hand_on(parts, held)
+            hand_on(parts, held)
             return
 
 
@@ -58,7 +58,7 @@ def _answer(parts: Parts, lease: Lease, branch: Branch) -> tuple[Answer | None, 
     if app is None:
         return parts.driver.call(branch.call(parts, lease)), lease
     if not parts.local.holds(app):
-        _hand_on(parts, lease, app)
+        hand_on(parts, lease, app)
         return None, lease
     progress = Progress(parts, lease, branch)
     answer = parts.local.call(app, branch.call(parts, lease), progress)
@@ -76,6 +76,8 @@ def _take_up(parts: Parts, lease: Lease, branch: Branch | None) -> Branch | None
         gone = f'{{"name":"FunctionRemoved","message":"the function {branch.slug} is no longer served by its app"}}'
         _settle(parts, lease, branch, Answer(Threw(None, lease.attempt, gone, retryable=False)))
         return None
+    if branch.loaded.timed and _is_late(parts, lease, branch):
+        return None
     if branch.run.status is Status.QUEUED:
         if branch.loaded.paused and _held(parts, lease, branch):
             return None
@@ -90,6 +92,15 @@ def _held(parts: Parts, lease: Lease, branch: Branch) -> bool:
         return functions.is_paused(conn, branch.loaded.run.function_id) and jobs.hold(conn, lease)
 
 
+def _is_late(parts: Parts, lease: Lease, branch: Branch) -> bool:
+    """End a run whose time is up.  Its own job does that, but may come after this one where many wait for a worker."""
+    with parts.database.read() as conn:
+        expired = run_timeouts.overdue(conn, branch.run.id, parts.clock.now())
+    if expired is not None:
+        settle(parts, lease, branch.loaded, expired, max_attempts=1)
+    return expired is not None
+
+
 def _read(parts: Parts, lease: Lease) -> Branch | None:
     run_id = lease.run_id or ""
     if lease.step_id is None:
@@ -99,12 +110,16 @@ def _read(parts: Parts, lease: Lease) -> Branch | None:
 
 
 def _start(parts: Parts, branch: Branch) -> None:
-    now, hints = parts.clock.now(), list[Hint]()
-    with parts.database.write() as conn:
-        if branch.function.throttle is not None:
-            hints = throttle.begin(conn, branch.run.id, branch.loaded.run.function_id, now)
-        runs.start(conn, branch.run.id, now)
-    parts.announcer.announce(hints)
+    now, timeouts, throttled = parts.clock.now(), branch.function.timeouts, branch.function.throttle is not None
+    if timeouts or throttled:
+        with parts.database.write() as conn:
+            hints = throttle.begin(conn, branch.run.id, branch.loaded.run.function_id, now) if throttled else []
+            started = runs.start(conn, branch.run.id, now)
+            hints += run_timeouts.begin(conn, branch.run.id, timeouts, now) if started else []
+        parts.announcer.announce(hints)
+    else:
+        with parts.database.write_one() as conn:
+            runs.start(conn, branch.run.id, now)
     branch.run = replace(branch.run, status=Status.RUNNING)
 
 
@@ -142,8 +157,8 @@ def _had_its_turn(parts: Parts, began: datetime, calls: int) -> bool:
     return calls >= settings.continue_calls or parts.clock.now() - began >= settings.continue_span
 
 
-def _hand_on(parts: Parts, lease: Lease, app: str | None = None) -> None:
-    """Let somebody go on: whoever comes next, or a process that holds the app."""
+def hand_on(parts: Parts, lease: Lease, app: str | None = None) -> None:
+    """Give a leased job back, for whoever comes next, or for a process that holds the app."""
     now = parts.clock.now()
     with parts.database.write() as conn:
         released = jobs.release(conn, lease, now)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from orchestrator.core.admission import Asked
-from orchestrator.core.function import Function
+from orchestrator.core.function import Function, Timeouts
 from orchestrator.core.run import Decision
 from orchestrator.engine.hit import Hit, InvocationKey
 from orchestrator.store.events import StoredEvent
@@ -28,6 +28,7 @@ class Start:
     came_at: datetime
     #: What will cancel it.
     cancels: Sequence[Pause] = ()
+    timeouts: Timeouts = field(default=Timeouts())
     #: What its function's options ask of it; None: nothing.
     asked: Asked | None = None
     #: There where `asked` is.
@@ -38,7 +39,13 @@ class Start:
     @property
     def plain(self) -> bool:
         """Whether nothing but the run and its first call has to be written."""
-        return self.external_id is None and not self.cancels and self.run.correlation_id is None and self.asked is None
+        bare = self.external_id is None and self.run.correlation_id is None
+        return bare and not self.cancels and not self.timeouts and self.asked is None
+
+    @property
+    def start_by(self) -> datetime | None:
+        """When it must have begun, if there is such a time."""
+        return self.at + self.timeouts.start if self.timeouts.start is not None else None
 
     @property
     def priority(self) -> int:

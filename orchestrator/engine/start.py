@@ -22,14 +22,13 @@ from orchestrator.engine.outcome import Outcome, Start
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.pause import cancel_pauses, missing_function
 from orchestrator.engine.settle import tell
-from orchestrator.store import events, jobs, keys, pauses, runs
+from orchestrator.store import events, jobs, keys, pauses, run_timeouts, runs
 from orchestrator.store.apply import Holder, answer_invoker, call_key
 from orchestrator.store.database import Connection
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.hits import PauseHit, answer_of
 from orchestrator.store.hits import write_hits as write_hits_hot
 from orchestrator.store.jobs import Hint, Lease
-from orchestrator.store.pauses import Pause
 from orchestrator.store.postgresql import FirstCall, HotPath
 from orchestrator.store.runs import NewRun
 
@@ -61,10 +60,16 @@ def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now
 def start_of(
     function: Function | None, run: NewRun, event: StoredEvent, at: datetime, slug: str, now: datetime, *, paused: bool
 ) -> tuple[Start, list[str]]:
-    """The start of a run with what its function asks for, and the warnings about that."""
-    cancels: Sequence[Pause] = cancel_pauses(run.id, function.cancels, event.payload, now) if function else ()
-    new = Start(run, at, slug, event.external_id, event.received_at, cancels)
-    if function is None or not (paused or asks(function)):
+    """A run that the event starts, to begin at `at`: what may end it early, and what its function asks for.
+
+    Also returns the warnings about that.
+    """
+    new = Start(run, at, slug, event.external_id, event.received_at)
+    if function is None:
+        return new, []
+    cancels, timeouts = cancel_pauses(run.id, function.cancels, event.payload, now), function.timeouts
+    new = replace(new, cancels=cancels, timeouts=timeouts)
+    if not (paused or asks(function)):
         return new, []
     of, warnings = asked(function, orjson.loads(event.payload), paused=paused, invoked=run.correlation_id is not None)
     return replace(new, asked=of, function=function), warnings
@@ -129,6 +134,8 @@ def write(
     pauses.add(conn, [pause for start in starts for pause in start.cancels], by.now)
     for start in starts:
         key = call_key(start.run.id)
+        if start.timeouts:
+            hints += _write_timeout(conn, start, start.run.id in at_once, by.now)
         if start.run.id in at_once:
             leases.append(jobs.add_leased(conn, jobs.CALL, key, start.run.id, by.owner, by.now, by.until))
         elif start.held:
@@ -136,6 +143,14 @@ def write(
         else:
             hints.append(jobs.add(conn, jobs.CALL, key, start.at, run_id=start.run.id, priority=start.priority))
     return leases, hints
+
+
+def _write_timeout(conn: Connection, start: Start, begins: bool, now: datetime) -> list[Hint]:
+    if begins:
+        return run_timeouts.begin(conn, start.run.id, start.timeouts, now)
+    if start.start_by is None:
+        return []
+    return [run_timeouts.add(conn, start.run.id, start.timeouts, "start", start.start_by)]
 
 
 def _leave_out_repeats(conn: Connection, outcomes: Sequence[Outcome], now: datetime) -> None:

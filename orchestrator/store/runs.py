@@ -82,6 +82,8 @@ class StoredRun:
     correlation_id: str | None = None
     batch_id: str | None = None
     singleton: str | None = None
+    #: How often it failed for a dead job and was made to go on.
+    requeues: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,8 @@ class Loaded:
     #: What the app runs on, as it said when it was synced.
     sdk_language: str | None = None
     sdk_version: str | None = None
+    #: A time-out of its function may end it, for which a job stands.
+    timed: bool = False
     #: The wire texts of all its events, where there is more than the one.
     batch: tuple[str, ...] = ()
     #: Whether its function starts no runs at present.
@@ -109,7 +113,7 @@ class Loaded:
         return self.batch or (self.event,)
 
 
-_LOAD = (
+_LOADED = (
     select(
         runs,
         functions.c.slug,
@@ -124,7 +128,15 @@ _LOAD = (
     .join(functions, functions.c.id == runs.c.function_id)
     .join(apps, apps.c.id == functions.c.app_id)
     .join(events, events.c.id == runs.c.event_id)
-    .where(_BY_ID)
+)
+_LOAD = _LOADED.where(_BY_ID)
+_THESE = (runs.c.id.in_(bindparam("ids", expanding=True)), _LIVE)
+_LOCK_LIVE = select(runs.c.id).where(*_THESE).order_by(runs.c.id).with_for_update()
+_LOAD_LIVE = _LOADED.where(*_THESE).order_by(runs.c.id)
+_CANCEL = (
+    update(runs)
+    .where(*_THESE)
+    .values(status=literal_column("'cancelled'"), ended_at=bindparam("at"), pending=0, open=0)
 )
 _READ = select(runs).where(_BY_ID)
 _ACTIVE = select(runs.c.id).where(runs.c.singleton == bindparam("gate"), _LIVE).order_by(runs.c.id.desc()).limit(1)
@@ -167,13 +179,29 @@ def add(conn: Connection, new: Sequence[NewRun]) -> None:
 def load(conn: Connection, run_id: str) -> Loaded | None:
     """The run with what calling it needs; None: there is no such run."""
     row = conn.execute(_LOAD, {"run_id": run_id}).first()
-    if row is None:
-        return None
+    return _loaded(conn, row) if row is not None else None
+
+
+def lock_live(conn: Connection, run_ids: Sequence[str]) -> list[Loaded]:
+    """Those of the runs that are not over, locked in the order of their ids."""
+    if not run_ids or not conn.execute(_LOCK_LIVE, {"ids": list(run_ids)}).all():
+        return []
+    return [_loaded(conn, row) for row in conn.execute(_LOAD_LIVE, {"ids": list(run_ids)}).all()]
+
+
+def cancel_all(conn: Connection, run_ids: Sequence[str], at: datetime) -> None:
+    """End runs that the caller has locked."""
+    conn.execute(_CANCEL, {"ids": list(run_ids), "at": at})
+
+
+def _loaded(conn: Connection, row: Row[Any]) -> Loaded:
     archived = row.archived_at is not None
     batch = batches.payloads(conn, row.batch_id) if row.batch_id is not None else ()
     sdk = (row.sdk_language, row.sdk_version)
     paused = row.paused_at is not None
-    return Loaded(_stored(row), row.slug, row.config, row.version, archived, row.payload, *sdk, batch, paused)
+    return Loaded(
+        _stored(row), row.slug, row.config, row.version, archived, row.payload, *sdk, batch=batch, paused=paused
+    )
 
 
 def get(conn: Connection, run_id: str) -> StoredRun | None:
@@ -242,7 +270,15 @@ def reopen(conn: Connection, run_id: str) -> bool:
     statement = (
         update(runs)
         .where(runs.c.id == run_id, runs.c.status == literal_column("'failed'"))
-        .values(status=Status.RUNNING.value, output=None, error=None, ended_at=None, pending=0, open=0)
+        .values(
+            status=Status.RUNNING.value,
+            output=None,
+            error=None,
+            ended_at=None,
+            pending=0,
+            open=0,
+            requeues=runs.c.requeues + 1,
+        )
     )
     return conn.execute(statement).rowcount == 1
 
@@ -304,4 +340,5 @@ def _stored(row: Row[Any]) -> StoredRun:
         row.correlation_id,
         row.batch_id,
         row.singleton,
+        row.requeues,
     )

@@ -9,11 +9,13 @@ from typing import Any
 from sqlalchemy import Connection, event, select
 
 from orchestrator.core.effect import Status, StepStatus
+from orchestrator.core.function import Timeouts
 from orchestrator.core.run import Run
 from orchestrator.ids import new_ulid
 from orchestrator.store import (
     admissions,
     batches,
+    cancellations,
     events,
     functions,
     gates,
@@ -23,11 +25,13 @@ from orchestrator.store import (
     keys,
     losses,
     pauses,
+    run_timeouts,
     runs,
     steps,
     throttles,
     timers,
 )
+from orchestrator.store.cancellations import Cancellation
 from orchestrator.store.database import Database
 from orchestrator.store.ends import END, StepEnd, values_of, write_all
 from orchestrator.store.hits import HIT
@@ -41,6 +45,7 @@ LARGE = {table.name for table in metadata.sorted_tables} - {"apps"}
 
 RUN = new_ulid()
 LEASE = Lease(7, 1, jobs.CALL, "call:7", RUN)
+ORDER = Cancellation(new_ulid(), "a", "f7", NOW, NOW, NOW, reached=RUN)
 LOST = Lease(7, 1, jobs.CALL, "call:7", RUN, until=UNTIL)
 
 QUERIES: dict[str, Callable[[Connection], object]] = {
@@ -126,6 +131,18 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "throttles of function": lambda conn: held.throttles_of(conn, "f7"),
     "is_paused": lambda conn: functions.is_paused(conn, "f7"),
     "drop_timeout": lambda conn: pauses.drop_timeout(conn, RUN, "s1"),
+    "overdue": lambda conn: run_timeouts.overdue(conn, RUN, NOW),
+    "begin": lambda conn: run_timeouts.begin(conn, RUN, Timeouts(NOW - NOW), NOW),
+    "following runs": lambda conn: cancellations.following(conn, ORDER, 100),
+    "meant runs": lambda conn: cancellations.meant(conn, ORDER, [RUN, new_ulid()]),
+    "order": lambda conn: cancellations.get(conn, RUN),
+    "page of orders": lambda conn: cancellations.page(conn, limit=20, before=RUN),
+    "progress": lambda conn: cancellations.progress(conn, RUN, RUN, 1, None),
+    "remove order": lambda conn: cancellations.remove(conn, RUN),
+    "lock_live": lambda conn: runs.lock_live(conn, [RUN, new_ulid()]),
+    "cancel_all": lambda conn: runs.cancel_all(conn, [RUN, new_ulid()], NOW),
+    "end_all_of_runs": lambda conn: jobs.end_all_of_runs(conn, [RUN, new_ulid()]),
+    "close_all_of_runs": lambda conn: pauses.close_all_of_runs(conn, [RUN, new_ulid()]),
 }
 
 
@@ -173,6 +190,8 @@ def crowd(conn: Connection) -> None:
     insert_rows(
         conn, "throttled", [waiting | {"run_id": it, "gate": f"throttle:{at % 50}"} for at, it in enumerate(ids)]
     )
+    order = {"app_id": "a", "started_before": NOW, "created_at": NOW}
+    insert_rows(conn, "cancellations", [order | {"id": it} for it in ids])
     insert_rows(conn, "jobs", [a_job(at, ids[at % len(ids)]) for at in range(20_000)])
     app_id = add_app(conn)
     function: dict[str, Any] = {"app_id": app_id, "name": "f", "version": 1, "config": "{}", "checksum": "1"}
