@@ -7,7 +7,7 @@ from datetime import timedelta
 from orchestrator.engine.cancel import cancel
 from orchestrator.engine.match import match
 from orchestrator.engine.recover import recover
-from orchestrator.engine.work import take
+from orchestrator.engine.work import take, work
 from orchestrator.queue.local import LocalQueue
 from orchestrator.store import jobs
 from orchestrator.store.database import Database
@@ -241,3 +241,19 @@ def test_the_first_call_carries_the_priority(database: Database) -> None:
     with database.read() as conn:
         [job] = conn.execute(jobs.jobs.select())
     assert (120, 120) == (hint.priority, job.priority)
+
+
+def test_a_run_that_waits_longer_than_it_may_is_cancelled_and_leaves_its_place(database: Database) -> None:
+    flows = Flows(database, a_function(throttle=SLOW, timeouts={"start": "12s"}))
+    flows.receive(0, 1, 2)
+    flows.work()
+    flows.wait(10)
+
+    flows.clock.advance(timedelta(seconds=3))
+    for held in take(flows.parts, flows.jobs(jobs.RUN_TIMEOUT)):
+        work(flows.parts, held)
+    flows.receive(3)
+    flows.wait(7)
+
+    assert {"cancelled": 1, "completed": 3} == flows.statuses()
+    assert [[0], [1], [3]] == flows.calls()
