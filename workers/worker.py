@@ -14,9 +14,9 @@ from functools import partial
 
 from orchestrator import log
 from orchestrator.engine.branch import Held
-from orchestrator.engine.cron import fire
 from orchestrator.engine.match import match
 from orchestrator.engine.parts import Parts
+from orchestrator.engine.timers import fire
 from orchestrator.engine.work import take, work
 from orchestrator.queue.local import LocalQueue
 from orchestrator.store.jobs import Hint
@@ -42,7 +42,7 @@ class Worker:
     def start(self) -> None:
         """Begin."""
         self._pool.begin(self._work)
-        loops = [("dispatcher", self._dispatch), ("heartbeat", self._beat), ("cron", self._fire)]
+        loops = [("dispatcher", self._dispatch), ("heartbeat", self._beat), ("timers", self._fire)]
         loops += [("runner", self._match)] * _RUNNERS
         for name, loop in loops:
             threading.Thread(target=loop, name=name, daemon=True).start()
@@ -77,7 +77,7 @@ class Worker:
 
     def _fire(self) -> None:
         while not self._stopped.is_set():
-            job_ids = self._queue.crons(BATCH)
+            job_ids = self._queue.timed(BATCH)
             if job_ids and not self._stopped.is_set():
                 self._guarded("firing crashed", partial(self._fire_all, job_ids))
 

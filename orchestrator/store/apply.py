@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection
@@ -162,7 +163,7 @@ def _open(conn: Connection, opened: Opened, applied: Applied, now: datetime) -> 
     if pause.signal is not None and opened.replaces:
         pauses.give_up_signal(conn, pause.signal)
     pauses.add(conn, [pause], now)
-    whose = {"run_id": pause.run_id, "step_id": pause.step_id}
+    whose: dict[str, Any] = {"run_id": pause.run_id, "step_id": pause.step_id}
     if opened.timer:
         key = pauses.timeout_key(pause.run_id, pause.step_id or "")
         applied.hints.append(jobs.add(conn, jobs.TIME_OUT, key, pause.expires_at, payload=opened.late, **whose))

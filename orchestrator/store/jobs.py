@@ -1,7 +1,8 @@
 """Jobs: units of queued work, due now or later.
 
-A job is *ready* (perhaps only from `run_at` on), *leased* to a process until `lease_until`, or *dead*; done jobs are
-deleted.  `generation` rises with every lease and fences the past: what a former holder writes is refused.
+A job is *ready* (perhaps only from `run_at` on), *leased* to a process until `lease_until`, *held* until somebody lets
+it go, or *dead*; done jobs are deleted.  `generation` rises with every lease and fences the past: what a former holder
+writes is refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MATCH, CALL, TASK, WAKE, FETCH = "match", "call", "task", "wake", "gateway"
 RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
 RUN_TIMEOUT, CANCEL_ALL = "run_timeout", "cancel_all"
 
-READY, LEASED, DEAD = 2, 3, 5
+HELD, READY, LEASED, DEAD = 0, 2, 3, 5
 # As literals, so that the partial indexes on them are used (a parameter would make a plan that scans).
 IS_READY = jobs.c.state == literal_column("2")
 IS_LEASED = jobs.c.state == literal_column("3")
@@ -51,6 +52,8 @@ class Hint:
     run_at: datetime
     #: Only processes that hold this app can do it; None: whoever comes.
     app: str | None = None
+    #: Seconds by which it is ahead of its time where many are due.
+    priority: int = 0
 
 
 BY_ID = jobs.c.id == bindparam("job_id")
@@ -145,7 +148,7 @@ _MARK_AGAIN = update(jobs).where(jobs.c.key == bindparam("of_key")).values(again
 _GENERATIONS = select(jobs.c.id, jobs.c.generation).where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_LEASED)
 _EXTEND = update(jobs).where(FENCE).values(lease_until=bindparam("until"))
 _DUE = (
-    select(jobs.c.id, jobs.c.kind, jobs.c.run_at, _APP.label("app"))
+    select(jobs.c.id, jobs.c.kind, jobs.c.run_at, _APP.label("app"), jobs.c.priority)
     .where(
         IS_READY,
         jobs.c.run_at <= bindparam("until"),
@@ -162,6 +165,13 @@ _DUE = (
     .limit(bindparam("most"))
 )
 # One that is not due yet counts as announced at its time: only some time after that it is told again.
+_FREE = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.state == literal_column("0"))
+    .values(state=literal_column("2"), run_at=bindparam("at"), announced_at=None)
+    .returning(jobs.c.id)
+)
+_HOLD = update(jobs).where(FENCE).values(state=literal_column("0"), owner=None, lease_until=None, announced_at=None)
 _ANNOUNCED = (
     update(jobs)
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_READY)
@@ -193,10 +203,27 @@ def add(
     run_id: str | None = None,
     step_id: str | None = None,
     payload: str | None = None,
+    priority: int = 0,
 ) -> Hint:
     """Add one ready job."""
-    row = new_row(kind, key, run_at, run_id, step_id, payload)
-    return Hint(_insert(conn, row), kind, run_at)
+    row = new_row(kind, key, run_at, run_id, step_id, payload) | ({"priority": priority} if priority else {})
+    return Hint(_insert(conn, row), kind, run_at, priority=priority)
+
+
+def add_held(conn: Connection, kind: str, key: str, run_at: datetime, run_id: str, priority: int = 0) -> None:
+    """Add one job that is not to be done until somebody lets it go."""
+    row = new_row(kind, key, run_at, run_id, None, None)
+    _insert(conn, row | {"state": HELD, "priority": priority})
+
+
+def free(conn: Connection, ids: Sequence[int], at: datetime) -> set[int]:
+    """Make held jobs ready; returns those that were held."""
+    return {row.id for row in conn.execute(_FREE, {"ids": list(ids), "at": at})} if ids else set()
+
+
+def hold(conn: Connection, lease: Lease) -> bool:
+    """Give the job back, not to be done until somebody lets it go; False: the lease is lost."""
+    return conn.execute(_HOLD, fence(lease)).rowcount == 1
 
 
 def add_calls(conn: Connection, run_id: str, step_ids: Sequence[str], last_seq: int, run_at: datetime) -> list[Hint]:
@@ -335,7 +362,7 @@ def due(
     now = now or until
     values = {"until": until, "announced_before": announced_before, "most": most, "now": now, "settled": now - grace}
     rows = conn.execute(_DUE, values)
-    return [Hint(row.id, row.kind, row.run_at, row.app) for row in rows]
+    return [Hint(row.id, row.kind, row.run_at, row.app, row.priority) for row in rows]
 
 
 def announced(conn: Connection, ids: Sequence[int], at: datetime) -> None:
