@@ -235,8 +235,8 @@ def _write_jobs(conn: Connection, run_id: str, decision: Decision, applied: Appl
                 applied.hints.append(jobs.add(conn, jobs.WAKE, key, at, run_id=run_id, step_id=step_id))
             case AddFetch(step_id, request):
                 key = f"fetch:{run_id}:{step_id}"
-                whose = {"run_id": run_id, "step_id": step_id}
-                applied.hints.append(jobs.add(conn, jobs.FETCH, key, by.now, payload=request, **whose))
+                hint = jobs.add(conn, jobs.FETCH, key, by.now, run_id=run_id, step_id=step_id, payload=request)
+                applied.hints.append(hint)
             case ClosePause(step_id):
                 pauses.drop_timeout(conn, run_id, step_id)
             case Discover():
