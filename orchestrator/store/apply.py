@@ -232,8 +232,8 @@ def _write_jobs(conn: Connection, run_id: str, decision: Decision, applied: Appl
                 applied.hints.append(jobs.add(conn, jobs.WAKE, key, at, run_id=run_id, step_id=step_id))
             case AddFetch(step_id, request):
                 key = f"fetch:{run_id}:{step_id}"
-                whose = {"run_id": run_id, "step_id": step_id}
-                applied.hints.append(jobs.add(conn, jobs.FETCH, key, by.now, payload=request, **whose))
+                fetch = jobs.add(conn, jobs.FETCH, key, by.now, payload=request, run_id=run_id, step_id=step_id)
+                applied.hints.append(fetch)
             case ClosePause(step_id):
                 pauses.drop_timeout(conn, run_id, step_id)
             case Discover():
