@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, ins
 
 from orchestrator.store.tables import apps, functions, jobs, runs
 
-MATCH, CALL, WAKE, FETCH = "match", "call", "wake", "gateway"
+MATCH, CALL, TASK, WAKE, FETCH = "match", "call", "task", "wake", "gateway"
 RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
 RUN_TIMEOUT, CANCEL_ALL = "run_timeout", "cancel_all"
 
@@ -62,9 +62,9 @@ _RUN = select(runs.c.id).where(runs.c.id == bindparam("held_run")).with_for_upda
 # Locks the run before the job, in the same statement: for writes that may go on to change the run.
 _FENCE_AND_RUN = and_(FENCE, select(func.count()).select_from(_RUN).scalar_subquery() >= literal_column("0"))
 
-_LEASE = (
+_TAKE = (
     update(jobs)
-    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_READY, jobs.c.run_at <= bindparam("now"))
+    .where(IS_READY)
     .values(
         state=literal_column("3"),
         generation=jobs.c.generation + 1,
@@ -84,12 +84,20 @@ _LEASE = (
         jobs.c.payload,
     )
 )
+_LEASE = _TAKE.where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.run_at <= bindparam("now"))
+_CLAIM = _TAKE.where(
+    jobs.c.key == bindparam("of_key"),
+    jobs.c.kind == literal_column("'task'"),
+    jobs.c.attempt == bindparam("of_attempt"),
+)
 #: The name of the app, where that lives in processes and is not reached over the network.
 _APP = (
     select(apps.c.name)
     .select_from(runs.join(functions, functions.c.id == runs.c.function_id).join(apps, apps.c.id == functions.c.app_id))
     .where(
-        runs.c.id == jobs.c.run_id, jobs.c.kind == literal_column("'call'"), apps.c.method == literal_column("'local'")
+        runs.c.id == jobs.c.run_id,
+        jobs.c.kind.in_([literal_column("'call'"), literal_column("'task'")]),
+        apps.c.method == literal_column("'local'"),
     )
     .scalar_subquery()
 )
@@ -120,6 +128,7 @@ _RELEASE = (
     .where(FENCE)
     .values(state=literal_column("2"), run_at=bindparam("at"), owner=None, lease_until=None, announced_at=None)
 )
+_SENT = _RELEASE.values(payload=bindparam("sends"))
 _OF_RUN = jobs.c.run_id == bindparam("of_run")
 _END_RUN = delete(jobs).where(_OF_RUN)
 _END_RUN_IN_ORDER = delete(jobs).where(
@@ -174,6 +183,15 @@ def lease(conn: Connection, ids: Sequence[int], owner: str, now: datetime, until
     """Take those of the jobs that are ready and due; the others are somebody else's, or gone."""
     rows = conn.execute(_LEASE, {"ids": list(ids), "by": owner, "now": now, "until": until})
     return [as_lease(row) for row in rows]
+
+
+def claim(conn: Connection, key: str, attempt: int, owner: str, until: datetime) -> Lease | None:
+    """Take the task job with this key for this attempt, also before it is due: that is when it would be sent anew.
+
+    None: somebody has it, or the attempt is over.
+    """
+    row = conn.execute(_CLAIM, {"of_key": key, "of_attempt": attempt, "by": owner, "until": until}).first()
+    return as_lease(row) if row is not None else None
 
 
 def add(
@@ -277,6 +295,14 @@ def retry(conn: Connection, lease: Lease, at: datetime, attempt: int, error: str
 def release(conn: Connection, lease: Lease, at: datetime) -> bool:
     """Give the job back as it is; False: the lease is lost."""
     return conn.execute(_RELEASE, fence(lease) | {"at": at}).rowcount == 1
+
+
+def sent(conn: Connection, lease: Lease, at: datetime, sends: str | None) -> bool:
+    """Give a task job back: its message is about to be sent, and will be anew at `at`.  False: the lease is lost.
+
+    `sends` is kept with the job.
+    """
+    return conn.execute(_SENT, fence(lease) | {"at": at, "sends": sends}).rowcount == 1
 
 
 def end(conn: Connection, lease: Lease) -> bool:
