@@ -35,6 +35,8 @@ COMMANDS: dict[str, Lazy] = {
     "requeue": Lazy("orchestrator.cli.inspect", "requeue", "Let a run go on whose workers were lost too often."),
     "jobs": Lazy("orchestrator.cli.jobs", "jobs", "Look at jobs that were given up, requeue or delete them."),
     "functions": Lazy("orchestrator.cli.functions", "functions", "Set what the SDKs cannot say of a function."),
+    "pause": Lazy("orchestrator.cli.functions", "pause", "Let a function start no runs."),
+    "resume": Lazy("orchestrator.cli.functions", "resume", "Let a paused function start runs again."),
     "config": Lazy("orchestrator.cli.config_show", "config", "Look at the settings."),
     "retention": Lazy("orchestrator.cli.retention", "retention", "Look at what is kept for how long, or tidy now."),
     "db": Lazy("orchestrator.cli.db", "db", "Make, upgrade and check the database's schema."),

@@ -29,8 +29,19 @@ from sqlalchemy import (
 )
 
 from orchestrator.ids import ulid_from_uuid
-from orchestrator.store import jobs, pauses
-from orchestrator.store.tables import audit, cancellations, events, functions, history, runs, steps
+from orchestrator.store import gates, jobs, pauses
+from orchestrator.store.tables import (
+    audit,
+    batch_events,
+    cancellations,
+    events,
+    functions,
+    history,
+    runs,
+    steps,
+    throttled,
+)
+from orchestrator.store.tables import gates as gate_table
 from orchestrator.store.tables import jobs as all_jobs
 
 #: Rows of one kind that are looked at together.
@@ -39,6 +50,8 @@ PAGE = 500
 MOST_STEPS = 5_000
 #: Jobs whose payloads are looked through for what they hold.
 MOST_HELD = 10_000
+#: The same of starts that are debounced.
+MOST_DEBOUNCED = 50_000
 _SOON = timedelta(minutes=1)
 _FIRST = "0" * 26
 
@@ -92,7 +105,7 @@ _BEFORE: BindParameter[datetime] = bindparam("before")
 _STEPS = select(steps.c.run_id, func.count().label("steps")).where(steps.c.run_id.in_(_IDS)).group_by(steps.c.run_id)
 # One that is being requeued is not at rest any more, or is locked.
 _LOCK_RUNS = (
-    select(runs.c.id)
+    select(runs.c.id, runs.c.batch_id)
     .where(runs.c.id.in_(_IDS), runs.c.ended_at < _BEFORE)
     .order_by(runs.c.id)
     .with_for_update(skip_locked=True)
@@ -101,8 +114,18 @@ _EVENT_PAGE = (
     select(events.c.id, events.c.received_at).where(events.c.id > bindparam("after")).order_by(events.c.id).limit(PAGE)
 )
 _STARTED = select(runs.c.event_id).where(runs.c.event_id.in_(_IDS)).distinct()
+_BATCHED = select(batch_events.c.event_id).where(batch_events.c.event_id.in_(_IDS)).distinct()
 _FREE_EVENTS = delete(events).where(
-    events.c.id.in_(_IDS), events.c.received_at < _BEFORE, ~exists().where(runs.c.event_id == events.c.id)
+    events.c.id.in_(_IDS),
+    events.c.received_at < _BEFORE,
+    ~exists().where(runs.c.event_id == events.c.id),
+    ~exists().where(batch_events.c.event_id == events.c.id),
+)
+# A gate at which something waits does not expire.
+_DEBOUNCED = (
+    select(gate_table.c.state)
+    .where(gate_table.c.expires_at.is_(None), gate_table.c.key.like(f"{gates.DEBOUNCE}:%"))
+    .limit(MOST_DEBOUNCED)
 )
 _LOOKING_BACK = select(functions.c.id).where(functions.c.wait_look_back.is_(True))
 _LIVE = runs.c.status.in_([literal_column("'queued'"), literal_column("'running'")])
@@ -155,12 +178,16 @@ def find_runs(conn: Connection, after: str, before: datetime, now: datetime) -> 
 
 def free_runs(conn: Connection, ids: Sequence[str], before: datetime) -> dict[str, int]:
     """Delete ended runs with all that is theirs."""
-    locked = [row.id for row in conn.execute(_LOCK_RUNS, {"ids": list(ids), "before": before})]
-    if not locked:
+    rows = conn.execute(_LOCK_RUNS, {"ids": list(ids), "before": before}).all()
+    if not rows:
         return {}
+    locked, batches = [row.id for row in rows], [row.batch_id for row in rows if row.batch_id is not None]
     jobs.end_all_of_runs(conn, locked)
     pauses.close_all_of_runs(conn, locked)
     freed = {"runs": len(locked)}
+    if batches:
+        conn.execute(delete(batch_events).where(batch_events.c.batch_id.in_(batches)))
+    conn.execute(delete(throttled).where(throttled.c.run_id.in_(locked)))
     for table in (steps, history):
         freed[table.name] = conn.execute(delete(table).where(table.c.run_id.in_(locked))).rowcount
     conn.execute(delete(runs).where(runs.c.id.in_(locked)))
@@ -225,10 +252,11 @@ def free_audit(conn: Connection, ids: Sequence[str], _before: datetime) -> dict[
     return {"audit": conn.execute(delete(audit).where(audit.c.id.in_([int(it) for it in ids]))).rowcount}
 
 
+_OF_RUNS = ("runs", "steps", "history", "jobs", "pauses", "throttled", "batch_events")
 #: In the order of a pass: what goes first no longer holds what comes after it.
 RULES: Mapping[str, Rule] = {
     "dead jobs": Rule(lambda keep: keep.dead_jobs, find_dead_jobs, free_dead_jobs, ("jobs",), first="0"),
-    "runs": Rule(lambda keep: keep.runs, find_runs, free_runs, ("runs", "steps", "history", "jobs", "pauses")),
+    "runs": Rule(lambda keep: keep.runs, find_runs, free_runs, _OF_RUNS),
     "events": Rule(lambda keep: keep.events, find_events, free_events, ("events",)),
     "orders": Rule(lambda keep: keep.audit, find_orders, free_orders, ("cancellations",)),
     "audit": Rule(lambda keep: keep.audit, find_audit, free_audit, ("audit",), first="0"),
@@ -258,6 +286,10 @@ def _needed(conn: Connection, ids: Sequence[str], now: datetime) -> set[str] | N
     held = _held(conn, now)
     if held is None:
         return None
+    waiting = _debounced(conn)
+    if waiting is None:
+        return None
+    held |= waiting | {row.event_id for row in conn.execute(_BATCHED, {"ids": list(ids)})}
     needed = held | {row.event_id for row in conn.execute(_STARTED, {"ids": list(ids)})}
     since = _looked_back_to(conn)
     return needed | {it for it in ids if it > since} if since is not None else needed
@@ -271,6 +303,14 @@ def _looked_back_to(conn: Connection) -> str | None:
         if oldest is not None:
             found.append(oldest.event_id)
     return min(found, default=None)
+
+
+def _debounced(conn: Connection) -> set[str] | None:
+    """The events that wait to start a run; None: there are too many to tell."""
+    rows = conn.execute(_DEBOUNCED).all()
+    if len(rows) == MOST_DEBOUNCED:
+        return None
+    return {str(orjson.loads(row.state)["event_id"]) for row in rows if row.state}
 
 
 def _held(conn: Connection, now: datetime) -> set[str] | None:

@@ -209,7 +209,7 @@ def plan_of_sweep(conn: Connection, now: datetime) -> str:
 
     from orchestrator.store import jobs
 
-    values = {"until": now, "announced_before": now, "most": 500, "now": now, "settled": now}
+    values = {"since": now - FAR, "until": now, "announced_before": now, "most": 500, "now": now, "settled": now}
     asked = jobs._DUE.compile(dialect=postgresql.dialect(), compile_kwargs={"render_postcompile": True})
     statement = str(asked)
     for name, value in values.items():

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, update
 
 from orchestrator.core.effect import Record, Status
 from orchestrator.ids import new_ulid, ulid_as_uuid
-from orchestrator.store import audit, events, functions, history, jobs, losses, retention, runs
+from orchestrator.store import audit, batches, events, functions, gates, history, jobs, losses, retention, runs
 from orchestrator.store.database import Database
 from orchestrator.store.retention import RULES
 from orchestrator.store.tables import metadata
@@ -37,6 +37,8 @@ STAY = {
     "functions": "kept runs are told by them; there are as many as are declared",
     "triggers": "replaced with their function",
     "keys": "expire, and are deleted a minute later by the chore `tidy`",
+    "gates": "expire once nothing waits behind them, and are deleted a minute later by the chore `tidy`",
+    "admissions": "go with their gate",
     "chores": "one row for each kind of chore",
 }
 
@@ -82,6 +84,22 @@ def test_a_run_goes_with_its_steps_history_and_dead_jobs_and_then_its_event_goes
         assert {} == counts(conn)
 
 
+def test_the_events_of_a_batch_go_after_its_run(database: Database) -> None:
+    with database.write() as conn:
+        ids = [old_event(conn), old_event(conn)]
+        run_id = old_run(conn, event_id=ids[0])
+        batch_id = new_ulid()
+        batches.add(conn, batch_id, ids)
+        conn.execute(
+            update(metadata.tables["runs"]).where(metadata.tables["runs"].c.id == run_id).values(batch_id=batch_id)
+        )
+
+        freed = [passed(conn, stage) for stage in ("events", "runs", "events")]
+
+        assert [{}, 1, {"events": 2}] == [freed[0], freed[1]["runs"], freed[2]]
+        assert {} == counts(conn)
+
+
 def live(conn: Connection) -> None:
     old_run(conn, Status.RUNNING, event_id=old_event(conn))
 
@@ -118,6 +136,15 @@ def child_answers_a_live_run(conn: Connection) -> None:
     add_job(conn, "resume:x", NOW, jobs.RESUME, payload=orjson.dumps({"run": run_id}).decode())
 
 
+def is_debounced(conn: Connection) -> None:
+    gates.lock(conn, {"debounce:x": "f"}, OLD)
+    gates.save(conn, "debounce:x", orjson.dumps({"event_id": old_event(conn)}).decode(), None)
+
+
+def is_in_a_batch_that_fills(conn: Connection) -> None:
+    batches.add(conn, new_ulid(), [old_event(conn)])
+
+
 def came_after_a_live_run_that_looks_back(conn: Connection) -> None:
     app_id = add_app(conn)
     function = {"id": "f", "app_id": app_id, "slug": "f", "name": "f", "version": 1, "config": "{}", "checksum": "1"}
@@ -138,6 +165,8 @@ def came_after_a_live_run_that_looks_back(conn: Connection) -> None:
         is_an_answer_being_given,
         cancels_a_live_run,
         child_answers_a_live_run,
+        is_debounced,
+        is_in_a_batch_that_fills,
         came_after_a_live_run_that_looks_back,
     ],
 )
