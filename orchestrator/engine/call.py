@@ -60,7 +60,7 @@ def _answer(parts: Parts, lease: Lease, branch: Branch) -> tuple[Answer | None, 
         return None, lease
     progress = Progress(parts, lease, branch)
     answer = parts.local.call(app, branch.call(parts, lease), progress)
-    return answer, progress.lease
+    return answer or _overflow(parts, progress.lease, branch), progress.lease
 
 
 def _take_up(parts: Parts, lease: Lease) -> Branch | None:

@@ -51,8 +51,8 @@ class Progress:
         return self.parts.clock.now()
 
     def check(self) -> None:
-        """Return if the lease is still held, as far as the heartbeat knows.  Raises `Abandoned`."""
-        if not self.parts.holdings.holds(self.lease):
+        """Return if the lease is held, as far as the heartbeat knows, and no limit is passed.  Raises `Abandoned`."""
+        if not self.parts.holdings.holds(self.lease) or self.branch.state_size > self.parts.settings.max_state_bytes:
             raise Abandoned
 
     def done(self, step: StepDone) -> None:
@@ -64,8 +64,10 @@ class Progress:
             applied, decision = settle(self.parts, self.lease, loaded, message, attempts, known)
         except Exception as error:
             raise Abandoned from error
-        if not applied.accepted or decision is None or applied.lease is None:
+        if not applied.accepted or decision is None:
             _log.warning("lease lost", run_id=self.branch.run.id, function=self.branch.slug, job_id=self.lease.job_id)
+            raise Abandoned
+        if applied.lease is None:  # The run has ended with it: it has more steps than it may have.
             raise Abandoned
         self.branch.follow(decision)
         self.lease = applied.lease
