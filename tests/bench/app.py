@@ -1,4 +1,4 @@
-"""The measured app: the four functions every system is asked for, on Flask and the official SDK.
+"""The measured app: the five functions every system is asked for, on Flask and the official SDK.
 
 `python -m tests.bench.app PORT SERVER_URL RECORD_FILE`
 """
@@ -27,7 +27,7 @@ EVENT_KEY = "bench"
 
 
 def functions(client: inngest.Inngest, record: Recorder) -> list[inngest.Function[Any]]:
-    """Declare noop, chain, par and sleep, each on the event `bench/NAME`."""
+    """Declare noop, chain, par, sleep and wait, each on the event `bench/NAME`."""
 
     def on(name: str) -> Callable[[Callable[[inngest.ContextSync], None]], inngest.Function[Any]]:
         return client.create_function(fn_id=name, trigger=inngest.TriggerEvent(event=f"bench/{name}"), retries=4)
@@ -60,7 +60,16 @@ def functions(client: inngest.Inngest, record: Recorder) -> list[inngest.Functio
         record.write("w", run, "-")
         record.write("d", run, "-")
 
-    return [noop, chain, par, sleep]
+    @on("wait")
+    def wait(ctx: inngest.ContextSync) -> None:
+        run = str(ctx.event.data["run"])
+        ctx.step.run("0", record.write, "a", run, "0")
+        same_run = "event.data.run == async.data.run"
+        ctx.step.wait_for_event("answer", event="bench/answer", if_exp=same_run, timeout=timedelta(hours=1))
+        record.write("w", run, "-")
+        record.write("d", run, "-")
+
+    return [noop, chain, par, sleep, wait]
 
 
 def main() -> None:

@@ -18,11 +18,47 @@ class Sizes:
     nap: float
     flood: float
     crash: int
+    #: Runs that wait for an event, of which so many come at a rate and so many at once.
+    waiters: int
+    answers: tuple[int, int]
 
 
 #: A minute or two a target, enough to compare one change with another.
-USUAL = Sizes(runs=1000, chain=100, chains=(50, 10), width=200, sleepers=500, nap=10, flood=4, crash=300)
+USUAL = Sizes(
+    runs=1000,
+    chain=100,
+    chains=(50, 10),
+    width=200,
+    sleepers=500,
+    nap=10,
+    flood=4,
+    crash=300,
+    waiters=500,
+    answers=(75, 300),
+)
 #: A look whether all works.
-QUICK = Sizes(runs=150, chain=40, chains=(20, 5), width=40, sleepers=50, nap=2, flood=1.5, crash=60)
+QUICK = Sizes(
+    runs=150,
+    chain=40,
+    chains=(20, 5),
+    width=40,
+    sleepers=50,
+    nap=2,
+    flood=1.5,
+    crash=60,
+    waiters=60,
+    answers=(20, 40),
+)
 #: As other systems were measured.
-FULL = Sizes(runs=2000, chain=100, chains=(50, 10), width=200, sleepers=5000, nap=10, flood=6, crash=1000)
+FULL = Sizes(
+    runs=2000,
+    chain=100,
+    chains=(50, 10),
+    width=200,
+    sleepers=5000,
+    nap=10,
+    flood=6,
+    crash=1000,
+    waiters=5000,
+    answers=(100, 500),
+)

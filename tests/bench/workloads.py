@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.bench.figures import Row, gaps, spans
+from tests.bench.figures import Row, gaps, percentile, spans
 from tests.bench.ingest import w6, w6b
 from tests.bench.measure import Measurement, missing
 from tests.bench.sizes import Sizes
@@ -91,6 +91,33 @@ def w4(stage: Stage, sizes: Sizes) -> Row:
     return measured.row(sent, count, "run", late, more=more, broken=missing(stage, "w4-", count))
 
 
+def w5(stage: Stage, sizes: Sizes) -> Row:
+    """Many runs that wait for an event; what counts is how soon they go on, at 25 events a second and all at once."""
+    count, (paced, burst) = sizes.waiters, sizes.answers
+    stage.send(count, "w5-", "wait")
+    stage.wait("a", "w5-", count, "W5 waiting")
+    time.sleep(2)  # the last of them may still be on their way into the wait
+    measured = Measurement(stage, "W5")
+    one_by_one = stage.send(paced, "w5-", "answer", rate=25)
+    stage.wait("d", "w5-", paced, "W5 at a rate")
+    at_once = stage.send(burst, "w5-", "answer", first=paced)
+    stage.wait("d", "w5-", paced + burst, "W5 at once")
+    woken = stage.records.first("w", "w5-")
+    times = spans(one_by_one.at, woken)
+    late = percentile(spans(at_once.at, woken), 0.99) or 0.0
+    ends = [at for run, at in woken.items() if run in at_once.at]
+    seconds = (max(ends, default=0) - min(at_once.at.values())) / 1e9
+    missed = paced + burst - len(woken)
+    return measured.row(
+        at_once,
+        len(woken),
+        "event",
+        times,
+        more=f"p50 and p99 at 25 a second; at once: {len(ends) / seconds:.0f} per s, p99 {late:.0f} ms",
+        broken=f"{missed} runs did not go on" if missed else "",
+    )
+
+
 def w7(stage: Stage, sizes: Sizes) -> Row:
     """Kill the server when 30 % of the runs are done, start it again, and count what was lost and what came twice."""
     count = sizes.crash
@@ -134,6 +161,7 @@ WORKLOADS: dict[str, Workload] = {
         Workload("W2b", "many chains together", w2b),
         Workload("W3", "parallel steps and their join", w3),
         Workload("W4", "sleepers", w4),
+        Workload("W5", "runs that wait for events", w5),
         Workload("W6", "one event a request", w6, app=False),
         Workload("W6b", "100 events a request", w6b, app=False),
         Workload("W7", "kill -9 of the server", w7, durable=True),
