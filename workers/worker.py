@@ -28,6 +28,10 @@ _log = log.get(__name__)
 BATCH = 50
 #: Threads that match; more would only wait for each other's transactions.
 _RUNNERS = 1
+_MATCHES = 8
+#: Seconds that matching waits for free threads: a run that begins where it is matched needs not be leased and read
+#: later, which costs more than all the rest of a short one.
+_BREATH = 0.05
 
 
 class Worker:
@@ -67,8 +71,9 @@ class Worker:
 
     def _match(self) -> None:
         while not self._stopped.is_set():
-            job_ids = self._queue.matches(BATCH)
+            job_ids = self._queue.matches(_MATCHES)
             if job_ids:
+                self._pool.wait_for_room(_BREATH, min(BATCH, self._pool.size))
                 self._guarded("matching crashed", partial(self._match_all, job_ids))
 
     def _fire(self) -> None:

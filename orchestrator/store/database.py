@@ -52,6 +52,8 @@ class Database:
                 max_overflow=0,
                 pool_recycle=1800,
                 isolation_level="AUTOCOMMIT",
+                # There is never anything to roll back.
+                pool_reset_on_return=None,
                 hide_parameters=True,
             )
         #: Each hop in one statement, where the database can do that.
