@@ -80,6 +80,7 @@ def upgrade() -> None:
         sa.Column("error", LongText, nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("key", name=op.f("uq_jobs_key")),
+        sqlite_autoincrement=True,
     )
     op.create_index(
         "ix_jobs_leased",
@@ -116,6 +117,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("pending", sa.Integer(), server_default="0", nullable=False),
         sa.Column("open", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("last_seq", sa.Integer(), server_default="0", nullable=False),
         sa.Column("request_version", sa.SmallInteger(), server_default="-1", nullable=False),
         sa.Column("output", LongText, nullable=True),
         sa.Column("error", LongText, nullable=True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from datetime import datetime
 
 from orchestrator import log
@@ -14,6 +14,7 @@ from orchestrator.engine.branch import Branch
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.progress import Progress
 from orchestrator.engine.settle import settle
+from orchestrator.protocol.run_errors import STATE_OVERFLOWED, error_text, too_much_state
 from orchestrator.store import jobs, runs
 from orchestrator.store.apply import Applied
 from orchestrator.store.jobs import Hint, Lease
@@ -30,7 +31,7 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
     held: Lease | None = lease
     while held is not None:
         with parts.holdings.holding(held):
-            branch = branch or _take_up(parts, held)
+            branch = _take_up(parts, held, branch)
             if branch is None:
                 return
             answer, held = _answer(parts, held, branch)
@@ -60,12 +61,12 @@ def _answer(parts: Parts, lease: Lease, branch: Branch) -> tuple[Answer | None, 
         return None, lease
     progress = Progress(parts, lease, branch)
     answer = parts.local.call(app, branch.call(parts, lease), progress)
-    return answer or _overflow(parts, progress.lease, branch), progress.lease
+    return answer, progress.lease
 
 
-def _take_up(parts: Parts, lease: Lease) -> Branch | None:
-    """Load the run; None when there is nothing to call any more."""
-    branch = Branch.load(parts, lease.run_id) if lease.run_id is not None else None
+def _take_up(parts: Parts, lease: Lease, branch: Branch | None) -> Branch | None:
+    """Load the run unless it is known; None when there is nothing to call any more."""
+    branch = branch or _read(parts, lease)
     if branch is None or branch.over:
         with parts.database.write() as conn:
             jobs.end(conn, lease)
@@ -79,9 +80,18 @@ def _take_up(parts: Parts, lease: Lease) -> Branch | None:
     return branch
 
 
+def _read(parts: Parts, lease: Lease) -> Branch | None:
+    run_id = lease.run_id or ""
+    if lease.step_id is None:
+        return Branch.load(parts, run_id)
+    last_seq = int(lease.payload or 0)
+    return parts.groups.branch(run_id, last_seq, parts.clock.now(), lambda: Branch.as_planned(parts, run_id, last_seq))
+
+
 def _start(parts: Parts, branch: Branch) -> None:
     with parts.database.write() as conn:
         runs.start(conn, branch.run.id, parts.clock.now())
+    branch.run = replace(branch.run, status=Status.RUNNING)
 
 
 def _settle(parts: Parts, lease: Lease, branch: Branch, answer: Answer) -> tuple[Applied, bool]:
@@ -109,8 +119,7 @@ def _overflow(parts: Parts, lease: Lease, branch: Branch) -> Answer | None:
     limit = parts.settings.max_state_bytes
     if branch.state_size <= limit:
         return None
-    message = f"the run has memoised {branch.state_size} bytes; the limit is {limit} (max_state_bytes)"
-    error = json.dumps({"name": "InngestErrStateOverflowed", "message": message})
+    error = error_text(STATE_OVERFLOWED, too_much_state(branch.state_size, limit))
     return Answer(Threw(None, lease.attempt, error, retryable=False))
 
 

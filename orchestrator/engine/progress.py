@@ -19,7 +19,8 @@ from orchestrator.engine.signal import signal as give_signal
 from orchestrator.errors import NotFoundError
 from orchestrator.ids import new_ulid
 from orchestrator.protocol.events import EventLimits, parse_events
-from orchestrator.sdk.errors import Abandoned, NonRetriable
+from orchestrator.protocol.run_errors import STATE_OVERFLOWED, too_much_state
+from orchestrator.sdk.errors import Abandoned, NonRetriable, StepError
 from orchestrator.sdk.triggers import NewEvent
 from orchestrator.sdk.values import encode
 from orchestrator.store import events, history, steps
@@ -51,9 +52,15 @@ class Progress:
         return self.parts.clock.now()
 
     def check(self) -> None:
-        """Return if the lease is held, as far as the heartbeat knows, and no limit is passed.  Raises `Abandoned`."""
-        if not self.parts.holdings.holds(self.lease) or self.branch.state_size > self.parts.settings.max_state_bytes:
+        """Return if the lease is still held, as far as the heartbeat knows, and the run may remember more.
+
+        Raises `Abandoned` or `StepError`.
+        """
+        if not self.parts.holdings.holds(self.lease):
             raise Abandoned
+        limit = self.parts.settings.max_state_bytes
+        if self.branch.state_size > limit:
+            raise StepError(too_much_state(self.branch.state_size, limit), STATE_OVERFLOWED)
 
     def done(self, step: StepDone) -> None:
         """Store a step for good.  Raises `Abandoned` when it cannot be: the lease is lost, or the database is."""
@@ -64,10 +71,10 @@ class Progress:
             applied, decision = settle(self.parts, self.lease, loaded, message, attempts, known)
         except Exception as error:
             raise Abandoned from error
-        if not applied.accepted or decision is None:
+        if decision is not None and decision.run.status.final:
+            raise Abandoned  # More steps than it may have.
+        if not applied.accepted or decision is None or applied.lease is None:
             _log.warning("lease lost", run_id=self.branch.run.id, function=self.branch.slug, job_id=self.lease.job_id)
-            raise Abandoned
-        if applied.lease is None:  # The run has ended with it: it has more steps than it may have.
             raise Abandoned
         self.branch.follow(decision)
         self.lease = applied.lease

@@ -14,7 +14,7 @@ from typing import Any, TypeVar, overload
 from orchestrator.core.message import Op
 from orchestrator.sdk import asks
 from orchestrator.sdk.asks import Span
-from orchestrator.sdk.execution import Execution, Found
+from orchestrator.sdk.execution import INVOKE, RUN, SIGNAL, SLEEP, WAIT, Execution, Found
 from orchestrator.sdk.function import DurableFunction
 from orchestrator.sdk.options import Retry
 from orchestrator.sdk.step import received
@@ -29,6 +29,7 @@ class Request:
     """A step that somebody awaits: code to run, or something to ask for."""
 
     step: Found
+    kind: str
     future: asyncio.Future[Any]
     body: Callable[[], Any] | None = None
     op: Op | None = None
@@ -42,17 +43,17 @@ class Board:
     execution: Execution
     waiting: list[Request] = field(default_factory=list)
 
-    async def ask(self, id: str, make: Callable[[Found, datetime], Op]) -> Any:
+    async def ask(self, id: str, kind: str, make: Callable[[Found, datetime], Op]) -> Any:
         """Await something that takes time."""
         step = self.execution.identify(id)
         op = None if self.execution.knows(step) else make(step, self.execution.host.now())
-        return await self._post(Request(step, asyncio.get_running_loop().create_future(), op=op))
+        return await self._post(Request(step, kind, asyncio.get_running_loop().create_future(), op=op))
 
     async def run(self, id: str, body: Callable[[Found], Any], retry: Retry | None = None) -> Any:
         """Await a step that runs code."""
         step = self.execution.identify(id)
         future = asyncio.get_running_loop().create_future()
-        return await self._post(Request(step, future, body=lambda: body(step), retry=retry))
+        return await self._post(Request(step, RUN, future, body=lambda: body(step), retry=retry))
 
     async def _post(self, request: Request) -> Any:
         self.waiting.append(request)
@@ -77,11 +78,11 @@ class AsyncStep:
 
     async def sleep(self, id: str, duration: Span) -> None:
         """Sleep; costs a row and nothing else, however long."""
-        await self._board.ask(id, lambda step, now: asks.sleep(step, now, duration, race=True))
+        await self._board.ask(id, SLEEP, lambda step, now: asks.sleep(step, now, duration, race=True))
 
     async def sleep_until(self, id: str, moment: datetime | str) -> None:
         """Sleep until a moment (with a time zone, or as an ISO-8601 text)."""
-        await self._board.ask(id, lambda step, now: asks.sleep_until(step, now, moment, race=True))
+        await self._board.ask(id, SLEEP, lambda step, now: asks.sleep_until(step, now, moment, race=True))
 
     async def wait_for_event(
         self, id: str, event: Event | str, timeout: Span, *, look_back: bool = False
@@ -93,7 +94,7 @@ class AsyncStep:
         self, id: str, events: Sequence[Event | str], timeout: Span, *, look_back: bool = False
     ) -> ReceivedEvent | None:
         """Wait for the first of several events; None when none came in time."""
-        memo = await self._board.ask(id, lambda step, now: asks.wait(step, now, events, timeout, look_back))
+        memo = await self._board.ask(id, WAIT, lambda step, now: asks.wait(step, now, events, timeout, look_back))
         return received(memo, events)
 
     async def wait_for_all(
@@ -107,14 +108,14 @@ class AsyncStep:
 
     async def wait_for_signal(self, id: str, signal: str, timeout: Span | None = None, *, replace: bool = False) -> Any:
         """Wait for a signal and return its data; None when it did not come in time."""
-        value = await self._board.ask(id, lambda step, now: asks.signal(step, now, signal, timeout, replace))
+        value = await self._board.ask(id, SIGNAL, lambda step, now: asks.signal(step, now, signal, timeout, replace))
         return value.get("data") if isinstance(value, dict) else value
 
     async def invoke(
         self, id: str, function: DurableFunction[..., Any] | str, data: Any = None, *, timeout: Span | None = None
     ) -> Any:
         """Call another function (one of this process, or any by its slug) and return its result."""
-        return await self._board.ask(id, lambda step, now: asks.invoke(step, now, function, data, timeout))
+        return await self._board.ask(id, INVOKE, lambda step, now: asks.invoke(step, now, function, data, timeout))
 
     async def send_event(self, id: str, event: str | NewEvent | Sequence[NewEvent], data: Any = None) -> list[str]:
         """Send events, once; returns their ids."""

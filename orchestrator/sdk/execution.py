@@ -112,15 +112,27 @@ class Execution:
         """Whether the step has an outcome."""
         return step.id in self.memo
 
-    def outcome(self, step: Found) -> Any:
-        """The memoised value of a step.  Raises `StepError` where it failed."""
+    def outcome(self, step: Found, kind: str) -> Any:
+        """The memoised value of a step.
+
+        Raises `StepError` where it failed, and `NotDeterministic` where it is none that a step of this kind leaves.
+        """
         self.seen.add(step.id)
         value = decode(self.memo[step.id])
-        if isinstance(value, dict) and value.keys() == {"data"}:
-            return value["data"]
-        if isinstance(value, dict) and value.keys() == {"error"}:
+        wrapped = value.keys() if isinstance(value, dict) and len(value) == 1 else set[str]()
+        if wrapped == {"error"}:
             raise step_error(value["error"])
-        return value
+        fits = {
+            SLEEP: value is None,
+            WAIT: value is None or wrapped != {"data"},
+            SIGNAL: value is None or bool(wrapped),
+        }
+        if not fits.get(kind, wrapped == {"data"}):
+            raise NotDeterministic(
+                f'step "{step.name}" has an outcome that no {kind} leaves: when this run did it, it was another kind '
+                "of step; give the new one an id of its own"
+            )
+        return value["data"] if wrapped == {"data"} else value
 
     @property
     def replaying(self) -> bool:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from orchestrator.sdk.async_step import Board, Request
-from orchestrator.sdk.errors import Interrupt, StepError
+from orchestrator.sdk.errors import Interrupt, NotDeterministic, StepError
 from orchestrator.sdk.execution import Execution, inside
 
 #: Turns of the loop that a function which is being left gets to end.
@@ -120,8 +120,8 @@ class Pump:
         if request.future.done():
             return  # Whoever awaited it was cancelled.
         try:
-            request.future.set_result(self._execution.outcome(request.step))
-        except StepError as error:
+            request.future.set_result(self._execution.outcome(request.step, request.kind))
+        except (StepError, NotDeterministic) as error:
             request.future.set_exception(error)
 
     def _perform(self, request: Request) -> None:

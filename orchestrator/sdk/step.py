@@ -10,7 +10,7 @@ from orchestrator.core.message import Op
 from orchestrator.sdk import asks
 from orchestrator.sdk.asks import Span
 from orchestrator.sdk.errors import Interrupt
-from orchestrator.sdk.execution import Execution, Found, run_body
+from orchestrator.sdk.execution import INVOKE, RUN, SIGNAL, SLEEP, WAIT, Execution, Found, run_body
 from orchestrator.sdk.function import DurableFunction
 from orchestrator.sdk.options import Retry
 from orchestrator.sdk.triggers import Event, NewEvent, ReceivedEvent
@@ -39,16 +39,16 @@ class Step:
                 execution.plan(step)
                 raise Interrupt
             run_body(execution, step, lambda: body(*args), retry)
-        result: T = execution.outcome(step)
+        result: T = execution.outcome(step, RUN)
         return result
 
     def sleep(self, id: str, duration: Span) -> None:
         """Sleep; costs a row and nothing else, however long."""
-        self._asked(id, lambda step, now: asks.sleep(step, now, duration))
+        self._asked(id, SLEEP, lambda step, now: asks.sleep(step, now, duration))
 
     def sleep_until(self, id: str, moment: datetime | str) -> None:
         """Sleep until a moment (with a time zone, or as an ISO-8601 text)."""
-        self._asked(id, lambda step, now: asks.sleep_until(step, now, moment))
+        self._asked(id, SLEEP, lambda step, now: asks.sleep_until(step, now, moment))
 
     def wait_for_event(
         self, id: str, event: Event | str, timeout: Span, *, look_back: bool = False
@@ -60,7 +60,9 @@ class Step:
         self, id: str, events: Sequence[Event | str], timeout: Span, *, look_back: bool = False
     ) -> ReceivedEvent | None:
         """Wait for the first of several events; None when none came in time."""
-        return received(self._asked(id, lambda step, now: asks.wait(step, now, events, timeout, look_back)), events)
+        return received(
+            self._asked(id, WAIT, lambda step, now: asks.wait(step, now, events, timeout, look_back)), events
+        )
 
     def wait_for_all(
         self, id: str, events: Sequence[Event | str], timeout: Span, *, look_back: bool = False
@@ -74,14 +76,14 @@ class Step:
 
     def wait_for_signal(self, id: str, signal: str, timeout: Span | None = None, *, replace: bool = False) -> Any:
         """Wait for a signal and return its data; None when it did not come in time."""
-        value = self._asked(id, lambda step, now: asks.signal(step, now, signal, timeout, replace))
+        value = self._asked(id, SIGNAL, lambda step, now: asks.signal(step, now, signal, timeout, replace))
         return value.get("data") if isinstance(value, dict) else value
 
     def invoke(
         self, id: str, function: DurableFunction[..., Any] | str, data: Any = None, *, timeout: Span | None = None
     ) -> Any:
         """Call another function (one of this process, or any by its slug) and return its result."""
-        return self._asked(id, lambda step, now: asks.invoke(step, now, function, data, timeout))
+        return self._asked(id, INVOKE, lambda step, now: asks.invoke(step, now, function, data, timeout))
 
     def send_event(self, id: str, event: str | NewEvent | Sequence[NewEvent], data: Any = None) -> list[str]:
         """Send events, once; returns their ids."""
@@ -100,16 +102,16 @@ class Step:
                 execution.plan(step)
                 raise Interrupt
             run_body(execution, step, lambda: do(step), None)
-        result: T = execution.outcome(step)
+        result: T = execution.outcome(step, RUN)
         return result
 
-    def _asked(self, id: str, make: Callable[[Found, datetime], Op]) -> Any:
+    def _asked(self, id: str, kind: str, make: Callable[[Found, datetime], Op]) -> Any:
         execution = self._execution
         step = execution.identify(id)
         if not execution.knows(step):
             execution.ask(make(step, execution.host.now()))
             raise Interrupt
-        return execution.outcome(step)
+        return execution.outcome(step, kind)
 
 
 class Group:

@@ -64,8 +64,9 @@ def functions(client: inngest.Inngest, record: Recorder) -> list[inngest.Functio
     def wait(ctx: inngest.ContextSync) -> None:
         run = str(ctx.event.data["run"])
         ctx.step.run("0", record.write, "a", run, "0")
-        same_run = "event.data.run == async.data.run"
-        ctx.step.wait_for_event("answer", event="bench/answer", if_exp=same_run, timeout=timedelta(hours=1))
+        ctx.step.wait_for_event(
+            "go", event="bench/go", if_exp="event.data.run == async.data.run", timeout=timedelta(hours=1)
+        )
         record.write("w", run, "-")
         record.write("d", run, "-")
 

@@ -63,6 +63,6 @@ def wait(ctx: Context) -> None:
     """A step, and a wait for an event of one's own."""
     run = ctx.event.data["run"]
     ctx.step.run("0", record.write, "a", run, "0")
-    ctx.step.wait_for_event("answer", Event("bench/answer", match="data.run"), timedelta(hours=1))
+    ctx.step.wait_for_event("go", Event("bench/go", match="data.run"), timedelta(hours=1))
     record.write("w", run, "-")
     record.write("d", run, "-")

@@ -16,38 +16,19 @@ class Sizes:
     width: int
     sleepers: int
     nap: float
+    #: How many wait, how many of them get their event at 25 a second, and how many at once.
+    waiters: tuple[int, int, int]
     flood: float
     crash: int
-    #: Runs that wait for an event, of which so many come at a rate and so many at once.
-    waiters: int
-    answers: tuple[int, int]
 
 
 #: A minute or two a target, enough to compare one change with another.
 USUAL = Sizes(
-    runs=1000,
-    chain=100,
-    chains=(50, 10),
-    width=200,
-    sleepers=500,
-    nap=10,
-    flood=4,
-    crash=300,
-    waiters=500,
-    answers=(75, 300),
+    runs=1000, chain=100, chains=(50, 10), width=200, sleepers=500, nap=10, waiters=(1000, 100, 500), flood=4, crash=300
 )
 #: A look whether all works.
 QUICK = Sizes(
-    runs=150,
-    chain=40,
-    chains=(20, 5),
-    width=40,
-    sleepers=50,
-    nap=2,
-    flood=1.5,
-    crash=60,
-    waiters=60,
-    answers=(20, 40),
+    runs=150, chain=40, chains=(20, 5), width=40, sleepers=50, nap=2, waiters=(80, 25, 50), flood=1.5, crash=60
 )
 #: As other systems were measured.
 FULL = Sizes(
@@ -56,9 +37,8 @@ FULL = Sizes(
     chains=(50, 10),
     width=200,
     sleepers=5000,
-    nap=10,
+    nap=60,
+    waiters=(5000, 100, 500),
     flood=6,
     crash=1000,
-    waiters=5000,
-    answers=(100, 500),
 )

@@ -114,22 +114,20 @@ class Stage:
             if not process.succeeds(READY):
                 raise NotReady(f"this failed: {command}\n{process.last_words()}")
 
-    def send(self, count: int, prefix: str, function: str, *, first: int = 0, rate: float = 0, **data: object) -> Sent:
-        """Trigger runs, and wait until all are sent; they are numbered from `first`, and sent `rate` a second."""
-        return self._sending(count, prefix, function, data, first, rate)()
+    def send(self, count: int, prefix: str, function: str, **data: object) -> Sent:
+        """Trigger runs, and wait until all are sent."""
+        return self.sending(count, prefix, function, **data)()
 
     def sending(self, count: int, prefix: str, function: str, **data: object) -> Callable[[], Sent]:
         """Begin to trigger runs; what is returned waits until all are sent."""
-        return self._sending(count, prefix, function, data)
-
-    def _sending(
-        self, count: int, prefix: str, function: str, data: dict[str, object], first: int = 0, rate: float = 0
-    ) -> Callable[[], Sent]:
         if self.target.sender:
             command = [*self._words(self.target.sender), str(count), prefix, function, json.dumps(data)]
             return self._sent(command, self._env(self.target.env))
-        told = [str(count), prefix, f"bench/{function}", json.dumps(data), str(first), str(rate)]
-        return self._client("count", *told)
+        return self._client("count", "0", str(count), prefix, f"bench/{function}", json.dumps(data), "0")
+
+    def send_to(self, runs: range, prefix: str, event: str, rate: float = 0) -> Sent:
+        """Send an event to each of these runs, `rate` a second unless it is 0, and wait until all are sent."""
+        return self._client("count", str(runs.start), str(len(runs)), prefix, f"bench/{event}", "{}", str(rate))()
 
     def flood(self, seconds: float, body: bytes, connections: int) -> Sent:
         """Send the same body again and again."""
