@@ -31,7 +31,7 @@ _RUNNERS = 1
 _MATCHES = 8
 #: Seconds that matching waits for free threads: a run that begins where it is matched needs not be leased and read
 #: later, which costs more than all the rest of a short one.
-_BREATH = 0.05
+_BREATH = 0.02
 
 
 class Worker:
@@ -73,7 +73,7 @@ class Worker:
         while not self._stopped.is_set():
             job_ids = self._queue.matches(_MATCHES)
             if job_ids:
-                self._pool.wait_for_room(_BREATH, min(BATCH, self._pool.size))
+                self._pool.wait_for_room(_BREATH, len(job_ids))
                 self._guarded("matching crashed", partial(self._match_all, job_ids))
 
     def _fire(self) -> None:
