@@ -94,6 +94,8 @@ class Database:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+        if self.hot is not None:
+            self.hot.close()
         self._readers.dispose()
         self._engine.dispose()
 
