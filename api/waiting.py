@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 
 import orjson
 
 from orchestrator.api.render import moment
 from orchestrator.core.effect import Status, StepStatus
+from orchestrator.protocol import gateway
+from orchestrator.protocol.run_errors import APP_UNREACHABLE
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.history import Entry
 from orchestrator.store.runs import StoredRun
@@ -45,7 +48,20 @@ def _retries(steps: Sequence[StoredStep], story: Sequence[Entry], now: datetime)
         at = datetime.fromisoformat(orjson.loads(entry.data or "{}").get("next_at", now.isoformat()))
         if at > now and (step_id is None or step_id in names):
             what = "the function" if step_id is None else f'step "{names[step_id]}"'
-            yield f"{what} failed (attempt {(entry.attempt or 0) + 1}) and is tried again at {moment(at)}"
+            down = _down_since([it for it in story if it.kind == "attempt failed" and it.step_id == step_id])
+            why = f"; the app could not be reached since {moment(down)}" if down is not None else ""
+            yield f"{what} failed (attempt {(entry.attempt or 0) + 1}) and is tried again at {moment(at)}{why}"
+
+
+def _down_since(failed: Sequence[Entry]) -> datetime | None:
+    """Since when the app has not been reached by one attempt after another; None: the last one reached it."""
+    unreached = takewhile(lambda entry: _error_name(entry) == APP_UNREACHABLE, reversed(failed))
+    return min((entry.at for entry in unreached), default=None)
+
+
+def _error_name(entry: Entry) -> str | None:
+    error = orjson.loads(entry.data or "{}").get("error")
+    return error.get("name") if isinstance(error, dict) else None
 
 
 def _open_steps(steps: Sequence[StoredStep]) -> Iterator[str]:
@@ -54,3 +70,5 @@ def _open_steps(steps: Sequence[StoredStep]) -> Iterator[str]:
             yield f'step "{step.name}" sleeps until {moment(step.wake_at)}'
         elif step.status is StepStatus.WAITING:
             yield f'step "{step.name}" waits to be resumed ({step.op})'
+        elif step.status is StepStatus.PLANNED and step.op in (gateway.FETCH, gateway.AI) and step.error is None:
+            yield f'step "{step.name}" waits for the answer to a request ({step.op})'

@@ -16,6 +16,7 @@ FUNCTION_FINISHED = "inngest/function.finished"
 FUNCTION_FAILED = "inngest/function.failed"
 FUNCTION_CANCELLED = "inngest/function.cancelled"
 FUNCTION_INVOKED = "inngest/function.invoked"
+DEFERRED_SCHEDULE = "inngest/deferred.schedule"
 SCHEDULED_TIMER = "inngest/scheduled.timer"
 #: Runs these start produce no events of their end: they would call each other for ever.
 ENDINGS = frozenset({FUNCTION_FINISHED, FUNCTION_FAILED})
@@ -77,6 +78,8 @@ class Ending:
     result: str | None = None
     error: str | None = None
     correlation_id: str | None = None
+    #: How often the run had ended before: a run that was requeued ends again.
+    before: int = 0
 
     def data(self) -> str:
         """The `data` of function.finished, .failed and .cancelled."""
@@ -97,7 +100,8 @@ class Ending:
 def ending_events(ending: Ending, trigger_name: str, now: datetime, new_ids: tuple[str, str]) -> list[Event]:
     """The events that tell of a run's end; none for runs that such an event started.
 
-    The failed or cancelled event has the run's id as its sender's id, so that it starts a function only once.
+    The failed or cancelled event has the run's id as its sender's id, so that it starts a function only once for each
+    end; a run's second end has `ID.2`.
     """
     if trigger_name in ENDINGS:
         return []
@@ -106,7 +110,8 @@ def ending_events(ending: Ending, trigger_name: str, now: datetime, new_ids: tup
     events = [Event(new_ids[0], FUNCTION_FINISHED, data, ts, now)]
     special = {"failed": FUNCTION_FAILED, "cancelled": FUNCTION_CANCELLED}.get(ending.status)
     if special:
-        events.append(Event(new_ids[1], special, data, ts, now, external_id=ending.run_id))
+        external_id = f"{ending.run_id}.{ending.before + 1}" if ending.before else ending.run_id
+        events.append(Event(new_ids[1], special, data, ts, now, external_id=external_id))
     return events
 
 
@@ -147,6 +152,17 @@ def invoked_event(invocation: Invocation, now: datetime, new_id: str) -> Event:
     data = "{" + (members + "," if members else "") + f'"_inngest":{about}}}'
     ts = int(now.timestamp() * 1000)
     return Event(new_id, FUNCTION_INVOKED, data, ts, now, user=invocation.user, v=invocation.v)
+
+
+def deferred_event(function: str, data: str, about: dict[str, str], key: str, now: datetime, new_id: str) -> Event:
+    """The event that starts a deferred function with `data` (a JSON object).
+
+    `about` says who deferred it; `key` is the event's own id, so that it starts the function only once.
+    """
+    known = json.dumps({"fn_slug": function} | about, ensure_ascii=False)
+    members = data.strip()[1:-1].strip()
+    text = "{" + (members + "," if members else "") + f'"_inngest":{known}}}'
+    return Event(new_id, DEFERRED_SCHEDULE, text, int(now.timestamp() * 1000), now, external_id=key)
 
 
 def _text(value: str) -> str:

@@ -13,10 +13,11 @@ from orchestrator import log
 from orchestrator.core.effect import Record
 from orchestrator.core.message import Threw
 from orchestrator.core.run import advance
+from orchestrator.engine.defer import deferred_by
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import ending_of, tell
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.store import history, jobs, losses, runs, steps
+from orchestrator.store import history, jobs, losses, run_timeouts, runs, steps
 from orchestrator.store.apply import apply
 from orchestrator.store.jobs import Lease
 
@@ -40,6 +41,7 @@ def bury(parts: Parts, lease: Lease, why: str) -> None:
         error = json.dumps({"name": ERROR_NAME, "message": why})
         decision = advance(before, Threw(None, 0, error, retryable=False), parts.settings.policy(1), by.now, 0.0)
         ending = ending_of(loaded, decision, by.now)
+        ending += deferred_by(conn, loaded, decision, by.now)
         applied = apply(conn, lease, before, decision, ending, by, correlation_id=loaded.run.correlation_id)
         if applied.accepted:
             losses.keep_dead(conn, lease, by.now, why)
@@ -75,12 +77,14 @@ def requeue(parts: Parts, run_id: str) -> None:
     """
     by = parts.holder()
     with parts.database.write() as conn:
-        if runs.get(conn, run_id) is None:
+        loaded = runs.load(conn, run_id)
+        if loaded is None:
             raise NotFoundError(f"there is no run {run_id}")
         if not losses.drop_dead(conn, run_id) or not runs.reopen(conn, run_id):
             raise ConflictError(f"run {run_id} did not fail for a dead job, so there is nothing to requeue")
         steps.forget_open(conn, run_id)
         history.add(conn, run_id, [Record("requeued")], by.now)
-        hint = jobs.add(conn, jobs.CALL, jobs.call_key(run_id), by.now, run_id=run_id)
-    parts.announcer.announce([hint])
+        hints = [jobs.add(conn, jobs.CALL, jobs.call_key(run_id), by.now, run_id=run_id)]
+        hints += run_timeouts.begin(conn, run_id, parts.versions.read(loaded).function.timeouts, by.now)
+    parts.announcer.announce(hints)
     _log.info("run requeued", run_id=run_id)

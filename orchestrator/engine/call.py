@@ -15,7 +15,7 @@ from orchestrator.engine.parts import Parts
 from orchestrator.engine.progress import Progress
 from orchestrator.engine.settle import settle
 from orchestrator.protocol.run_errors import STATE_OVERFLOWED, error_text, too_much_state
-from orchestrator.store import jobs, runs
+from orchestrator.store import jobs, run_timeouts, runs
 from orchestrator.store.apply import Applied
 from orchestrator.store.jobs import Hint, Lease
 
@@ -44,7 +44,7 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
         branch = branch if follows else None
         held = applied.lease
         if _had_its_turn(parts, began, calls):
-            _hand_on(parts, held)
+            hand_on(parts, held)
             return
 
 
@@ -57,7 +57,7 @@ def _answer(parts: Parts, lease: Lease, branch: Branch) -> tuple[Answer | None, 
     if app is None:
         return parts.driver.call(branch.call(parts, lease)), lease
     if not parts.local.holds(app):
-        _hand_on(parts, lease, app)
+        hand_on(parts, lease, app)
         return None, lease
     progress = Progress(parts, lease, branch)
     answer = parts.local.call(app, branch.call(parts, lease), progress)
@@ -75,9 +75,20 @@ def _take_up(parts: Parts, lease: Lease, branch: Branch | None) -> Branch | None
         gone = f'{{"name":"FunctionRemoved","message":"the function {branch.slug} is no longer served by its app"}}'
         _settle(parts, lease, branch, Answer(Threw(None, lease.attempt, gone, retryable=False)))
         return None
+    if branch.loaded.timed and _is_late(parts, lease, branch):
+        return None
     if branch.run.status is Status.QUEUED:
         _start(parts, branch)
     return branch
+
+
+def _is_late(parts: Parts, lease: Lease, branch: Branch) -> bool:
+    """End a run whose time is up.  Its own job does that, but may come after this one where many wait for a worker."""
+    with parts.database.read() as conn:
+        expired = run_timeouts.overdue(conn, branch.run.id, parts.clock.now())
+    if expired is not None:
+        settle(parts, lease, branch.loaded, expired, max_attempts=1)
+    return expired is not None
 
 
 def _read(parts: Parts, lease: Lease) -> Branch | None:
@@ -89,8 +100,15 @@ def _read(parts: Parts, lease: Lease) -> Branch | None:
 
 
 def _start(parts: Parts, branch: Branch) -> None:
-    with parts.database.write() as conn:
-        runs.start(conn, branch.run.id, parts.clock.now())
+    now, timeouts = parts.clock.now(), branch.function.timeouts
+    if timeouts:
+        with parts.database.write() as conn:
+            started = runs.start(conn, branch.run.id, now)
+            hints = run_timeouts.begin(conn, branch.run.id, timeouts, now) if started else []
+        parts.announcer.announce(hints)
+    else:
+        with parts.database.write_one() as conn:
+            runs.start(conn, branch.run.id, now)
     branch.run = replace(branch.run, status=Status.RUNNING)
 
 
@@ -128,8 +146,8 @@ def _had_its_turn(parts: Parts, began: datetime, calls: int) -> bool:
     return calls >= settings.continue_calls or parts.clock.now() - began >= settings.continue_span
 
 
-def _hand_on(parts: Parts, lease: Lease, app: str | None = None) -> None:
-    """Let somebody go on: whoever comes next, or a process that holds the app."""
+def hand_on(parts: Parts, lease: Lease, app: str | None = None) -> None:
+    """Give a leased job back, for whoever comes next, or for a process that holds the app."""
     now = parts.clock.now()
     with parts.database.write() as conn:
         released = jobs.release(conn, lease, now)

@@ -17,7 +17,7 @@ from orchestrator.core.event import FUNCTION_INVOKED, patterns
 from orchestrator.engine.branch import Held
 from orchestrator.engine.hit import hits_of, invocation_in
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.start import Outcome, Start, cancels_of, start
+from orchestrator.engine.start import Outcome, Start, planned, start
 from orchestrator.engine.versions import Versions
 from orchestrator.errors import ExpressionError
 from orchestrator.expressions.cel import compile_expression
@@ -136,5 +136,4 @@ def _start(
         queued_at=now,
         correlation_id=correlation_id,
     )
-    cancels = cancels_of(versions, conn, run, event.payload, now)
-    return Start(run, max(happens_at, now), listener.slug, event.external_id, cancels)
+    return planned(versions, conn, run, event, max(happens_at, now), listener.slug, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,7 +16,10 @@ from orchestrator.core.message import (
     Asked,
     Cancelled,
     Checkpointed,
+    DeferDropped,
+    Expired,
     Message,
+    Op,
     Resumed,
     Returned,
     Threw,
@@ -24,6 +27,7 @@ from orchestrator.core.message import (
     Woke,
 )
 from orchestrator.core.run import Decision, Run, advance
+from orchestrator.engine.defer import deferred_by
 from orchestrator.engine.ends import PlainEnd, plain_end
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.pause import asks_for_signal, may_wait, opened_by
@@ -96,7 +100,8 @@ def _settle(
         end = plain_end(lease, loaded.run.id, message, policy, by.now)
         if end is not None:
             return _end(parts.database.ends, lease, loaded, end, by, max_attempts)
-    hot = parts.database.hot if loaded.run.correlation_id is None else None
+    plain = loaded.run.correlation_id is None and not loaded.timed
+    hot = parts.database.hot if plain else None
     if known is not None and lease is not None and hot is not None:
         decision = advance(known, message, policy, by.now, parts.chance())
         ending = ending_of(loaded, decision, by.now)
@@ -123,7 +128,7 @@ def _settle(
             lease,
             before,
             decision,
-            ending_of(loaded, decision, by.now),
+            ending_of(loaded, decision, by.now) + deferred_by(conn, loaded, decision, by.now, known),
             by,
             opened=opened_by(conn, loaded, decision, by.now),
             correlation_id=loaded.run.correlation_id,
@@ -181,13 +186,16 @@ def _step_ids(message: Message) -> list[str]:
     match message:
         case Woke() | Resumed() | TimedOut():
             return [message.step_id]
-        case Cancelled():
+        case Cancelled() | Expired():
             return []
-        case Returned() | Asked() | Checkpointed() as reply:
-            ids = [op.id for op in reply.ops]
-        case Threw() as reply:
-            ids = []
+        case Returned() | Threw() | Asked() | Checkpointed() as reply:
+            ids = step_ids(reply.ops)
     return [*ids, reply.target] if reply.target is not None else ids
+
+
+def step_ids(ops: Iterable[Op]) -> list[str]:
+    """The steps whose states decide what the ops mean."""
+    return [op.target if isinstance(op, DeferDropped) else op.id for op in ops]
 
 
 def ending_of(loaded: Loaded, decision: Decision, now: datetime) -> list[Event]:
@@ -204,6 +212,7 @@ def ending_of(loaded: Loaded, decision: Decision, now: datetime) -> list[Event]:
         result,
         finish.error,
         loaded.run.correlation_id,
+        loaded.run.requeues,
     )
     return ending_events(ending, loaded.run.event_name, now, (new_ulid(), new_ulid()))
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 
 from orchestrator.core.effect import (
     AddCall,
+    AddFetch,
     AddWake,
     ClosePause,
     Continue,
@@ -70,6 +71,16 @@ class Applied:
     open: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class CancelledRun:
+    """A run to be cancelled among others, and what is to be written of it."""
+
+    id: str
+    records: Sequence[Record]
+    ending: Sequence[Event]
+    correlation_id: str | None
+
+
 def apply(
     conn: Connection,
     lease: Lease | None,
@@ -107,6 +118,20 @@ def apply(
     if ending:
         applied.hints += _announce_end(conn, ending, by.now)
     return applied
+
+
+def cancel_all(conn: Connection, cancelled: Sequence[CancelledRun], now: datetime) -> list[Hint]:
+    """End runs, which the caller has locked, as `apply` would one by one; returns what is to be announced."""
+    ids = [run.id for run in cancelled]
+    runs.cancel_all(conn, ids, now)
+    jobs.end_all_of_runs(conn, ids)
+    pauses.close_all_of_runs(conn, ids)
+    history.add_to_many(conn, [(run.id, record) for run in cancelled for record in run.records], now)
+    hints = list[Hint]()
+    for run in cancelled:
+        if run.correlation_id is not None:
+            hints += answer_invoker(conn, run.correlation_id, {"run": run.id}, now)
+    return hints + _announce_end(conn, [event for run in cancelled for event in run.ending], now)
 
 
 def answer_invoker(conn: Connection, correlation_id: str, answer: Mapping[str, str], now: datetime) -> list[Hint]:
@@ -204,6 +229,10 @@ def _write_jobs(conn: Connection, run_id: str, decision: Decision, applied: Appl
             case AddWake(step_id, at):
                 key = f"wake:{run_id}:{step_id}"
                 applied.hints.append(jobs.add(conn, jobs.WAKE, key, at, run_id=run_id, step_id=step_id))
+            case AddFetch(step_id, request):
+                key = f"fetch:{run_id}:{step_id}"
+                whose = {"run_id": run_id, "step_id": step_id}
+                applied.hints.append(jobs.add(conn, jobs.FETCH, key, by.now, payload=request, **whose))
             case ClosePause(step_id):
                 pauses.drop_timeout(conn, run_id, step_id)
             case Discover():
@@ -220,6 +249,7 @@ def _discover(conn: Connection, run_id: str, by: Holder) -> Lease | None:
 def _announce_end(conn: Connection, ending: list[Event], now: datetime) -> list[Hint]:
     """Write the ending's events; a match job only for those somebody listens to."""
     hints = list[Hint]()
-    for event in ending:
-        hints += events.add(conn, [event], now, match=events.heard_of(conn, event.name))
+    for name in dict.fromkeys(event.name for event in ending):
+        of_name = [event for event in ending if event.name == name]
+        hints += events.add(conn, of_name, now, match=events.heard_of(conn, name))
     return hints

@@ -107,6 +107,12 @@ def app_by_name(conn: Connection, name: str) -> App | None:
     return _app(row) if row else None
 
 
+def app_by_id(conn: Connection, app_id: str) -> App | None:
+    """The app with this id, archived or not."""
+    row = conn.execute(select(apps).where(apps.c.id == app_id)).first()
+    return _app(row) if row else None
+
+
 def functions_of(conn: Connection, app_id: str | None = None) -> list[StoredFunction]:
     """The functions that are not archived, of one app or of all."""
     query = select(functions).where(functions.c.archived_at.is_(None)).order_by(functions.c.slug)

@@ -15,8 +15,9 @@ from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, ins
 
 from orchestrator.store.tables import apps, functions, jobs, runs
 
-MATCH, CALL, WAKE = "match", "call", "wake"
+MATCH, CALL, WAKE, FETCH = "match", "call", "wake", "gateway"
 RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
+RUN_TIMEOUT, CANCEL_ALL = "run_timeout", "cancel_all"
 
 READY, LEASED, DEAD = 2, 3, 5
 # As literals, so that the partial indexes on them are used (a parameter would make a plan that scans).
@@ -120,6 +121,14 @@ _OF_RUN = jobs.c.run_id == bindparam("of_run")
 _END_RUN = delete(jobs).where(_OF_RUN)
 _END_RUN_IN_ORDER = delete(jobs).where(
     jobs.c.id.in_(select(jobs.c.id).where(_OF_RUN).order_by(jobs.c.id).with_for_update())
+)
+_END_RUNS = delete(jobs).where(
+    jobs.c.id.in_(
+        select(jobs.c.id)
+        .where(jobs.c.run_id.in_(bindparam("of_runs", expanding=True)))
+        .order_by(jobs.c.id)
+        .with_for_update()
+    )
 )
 _UNLOCKED = select(jobs.c.id).where(jobs.c.id.in_(bindparam("ids", expanding=True))).with_for_update(skip_locked=True)
 _TAKE_MATCH = delete(jobs).where(BY_ID, IS_READY, _IS_MATCH)
@@ -262,6 +271,11 @@ def end_all_of_run(conn: Connection, run_id: str) -> None:
     """Delete every job of a run: it is over."""
     statement = _END_RUN_IN_ORDER if conn.dialect.name == "postgresql" else _END_RUN
     conn.execute(statement, {"of_run": run_id})
+
+
+def end_all_of_runs(conn: Connection, run_ids: Sequence[str]) -> None:
+    """Delete every job of these runs: they are over."""
+    conn.execute(_END_RUNS, {"of_runs": list(run_ids)})
 
 
 def extend(conn: Connection, leases: Iterable[Lease], until: datetime) -> None:

@@ -69,9 +69,9 @@ class World:
         self._ingest = Ingest(self.parts)
         self.send()
 
-    def send(self, name: str = "a/b") -> None:
-        """Take one event in; it is the one whose run `run` tells of."""
-        event = Event(new_ulid(), name, "{}", int(NOW.timestamp() * 1000), NOW)
+    def send(self, name: str = "a/b", ahead: timedelta = timedelta(), data: str = "{}") -> None:
+        """Take one event in, perhaps of a time to come; it is the one whose run `run` tells of."""
+        event = Event(new_ulid(), name, data, int((NOW + ahead).timestamp() * 1000), NOW)
         self._ingest.accept([event])
         self.event_id = event.id
 
@@ -80,14 +80,27 @@ class World:
 
     def work(self) -> None:
         """Lease what was announced and do it."""
-        for lease in take(self.parts, self.heard.take()):
+        self.work_on(self.heard.take())
+
+    def work_on(self, job_ids: list[int]) -> None:
+        """Lease these jobs and do them."""
+        for lease in take(self.parts, job_ids):
             work(self.parts, lease)
+
+    def recover(self) -> None:
+        """Find what ran out."""
+        recover(self.parts)
 
     def die(self) -> None:
         """Lease what was announced, and let the lease run out."""
         assert take(self.parts, self.heard.take())
         self.clock.advance(timedelta(seconds=31))
         recover(self.parts)
+
+    def due(self) -> list[Hint]:
+        """Whatever is due now."""
+        with self.parts.database.read() as conn:
+            return jobs.due(conn, self.clock.now(), self.clock.now(), 100)
 
     @property
     def run(self) -> runs.StoredRun:

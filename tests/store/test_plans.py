@@ -9,9 +9,23 @@ from typing import Any
 from sqlalchemy import Connection, event, select
 
 from orchestrator.core.effect import Finish, Status, StepStatus
+from orchestrator.core.function import Timeouts
 from orchestrator.core.run import Run
 from orchestrator.ids import new_ulid
-from orchestrator.store import events, functions, history, jobs, keys, losses, pauses, runs, steps
+from orchestrator.store import (
+    cancellations,
+    events,
+    functions,
+    history,
+    jobs,
+    keys,
+    losses,
+    pauses,
+    run_timeouts,
+    runs,
+    steps,
+)
+from orchestrator.store.cancellations import Cancellation
 from orchestrator.store.database import Database
 from orchestrator.store.ends import END, StepEnd, values_of, write_all
 from orchestrator.store.hits import HIT
@@ -26,6 +40,7 @@ LARGE = {table.name for table in metadata.sorted_tables} - {"apps"}
 
 RUN = new_ulid()
 LEASE = Lease(7, 1, jobs.CALL, "call:7", RUN)
+ORDER = Cancellation(new_ulid(), "a", "f7", NOW, NOW, NOW, reached=RUN)
 LOST = Lease(7, 1, jobs.CALL, "call:7", RUN, until=UNTIL)
 
 QUERIES: dict[str, Callable[[Connection], object]] = {
@@ -70,6 +85,7 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "runs of events": lambda conn: runs.of_events(conn, [new_ulid(), new_ulid()]),
     "memos": lambda conn: steps.memos(conn, RUN),
     "save steps": lambda conn: steps.save(conn, RUN, [a_step("s1", fresh=False), a_step("new")], NOW),
+    "deferred": lambda conn: steps.deferred(conn, RUN, 20),
     "steps of run": lambda conn: steps.of_run(conn, RUN),
     "history of run": lambda conn: history.of_run(conn, RUN),
     "listeners": lambda conn: functions.listeners(conn, ["e7/a.b", "e8"]),
@@ -88,6 +104,18 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "close": lambda conn: pauses.close(conn, RUN, "s1"),
     "close_all_of_run": lambda conn: pauses.close_all_of_run(conn, RUN),
     "drop_timeout": lambda conn: pauses.drop_timeout(conn, RUN, "s1"),
+    "overdue": lambda conn: run_timeouts.overdue(conn, RUN, NOW),
+    "begin": lambda conn: run_timeouts.begin(conn, RUN, Timeouts(NOW - NOW), NOW),
+    "following runs": lambda conn: cancellations.following(conn, ORDER, 100),
+    "meant runs": lambda conn: cancellations.meant(conn, ORDER, [RUN, new_ulid()]),
+    "order": lambda conn: cancellations.get(conn, RUN),
+    "page of orders": lambda conn: cancellations.page(conn, limit=20, before=RUN),
+    "progress": lambda conn: cancellations.progress(conn, RUN, RUN, 1, None),
+    "remove order": lambda conn: cancellations.remove(conn, RUN),
+    "lock_live": lambda conn: runs.lock_live(conn, [RUN, new_ulid()]),
+    "cancel_all": lambda conn: runs.cancel_all(conn, [RUN, new_ulid()], NOW),
+    "end_all_of_runs": lambda conn: jobs.end_all_of_runs(conn, [RUN, new_ulid()]),
+    "close_all_of_runs": lambda conn: pauses.close_all_of_runs(conn, [RUN, new_ulid()]),
 }
 
 
@@ -139,6 +167,8 @@ def crowd(conn: Connection) -> None:
     insert_rows(
         conn, "pauses", [pause | term | {"id": it, "run_id": it, "term_key": f"n:{at}"} for at, it in enumerate(ids)]
     )
+    order = {"app_id": "a", "started_before": NOW, "created_at": NOW}
+    insert_rows(conn, "cancellations", [order | {"id": it} for it in ids])
     insert_rows(conn, "jobs", [a_job(at, ids[at % len(ids)]) for at in range(20_000)])
     app_id = add_app(conn)
     function: dict[str, Any] = {"app_id": app_id, "name": "f", "version": 1, "config": "{}", "checksum": "1"}

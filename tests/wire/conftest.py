@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.wire.fast_api import FastApiApp
 from tests.wire.harness import App, Embedded, Server
-from tests.wire.inprocess import LocalApp
+from tests.wire.inprocess import IN_PROCESS, LocalApp
 from tests.wire.services import Services
 
-#: How functions are called.
-DRIVERS = ("http", "plain", "awaited")
 _numbers = itertools.count(1)
 
 
@@ -45,22 +44,41 @@ def server(services: Services | None, tmp_path: Path) -> Iterator[Server]:
     embedded.stop()
 
 
+#: What these test is the same for functions on Flask and for coroutines on FastAPI.
+_ON_BOTH = {
+    "test_app_changes",
+    "test_cancel_on",
+    "test_cancellations",
+    "test_invoke",
+    "test_parallel_steps",
+    "test_run_loop",
+    "test_timeouts",
+    "test_waits",
+}
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Choose the drivers; the workers of services hold no functions of this process."""
+    """Run the tests of an app with each driver; on services, which take long, on Flask alone."""
     if "driver" not in metafunc.fixturenames:
         return
     marked = metafunc.definition.get_closest_marker
-    every = marked("every_driver") is not None and marked("over_http") is None
-    embedded = metafunc.config.getoption("--on") == "embedded"
-    metafunc.parametrize("driver", DRIVERS if every and embedded else DRIVERS[:1])
+    drivers = ["flask"]
+    if metafunc.config.getoption("--on") == "embedded":
+        if metafunc.module.__name__.rpartition(".")[2] in _ON_BOTH:
+            drivers.append("fastapi")
+        if marked("every_driver") is not None and marked("over_http") is None:
+            drivers += IN_PROCESS
+    metafunc.parametrize("driver", drivers)
 
 
 @pytest.fixture
 def app(server: Server, driver: str) -> Iterator[App | LocalApp]:
     made: App | LocalApp
-    if isinstance(server, Embedded) and driver != "http":
-        made = LocalApp(server.embedded, f"app{next(_numbers)}", awaited=driver == "awaited")
+    name = f"app{next(_numbers)}"
+    if driver in IN_PROCESS:
+        assert isinstance(server, Embedded)
+        made = LocalApp(server.embedded, name, awaited=driver == "awaited")
     else:
-        made = App(server.url, f"app{next(_numbers)}", server.keys)
+        made = (FastApiApp if driver == "fastapi" else App)(server.url, name, server.keys)
     yield made
     made.stop()

@@ -24,8 +24,11 @@ from orchestrator.engine.declare import declare
 from orchestrator.sdk.context import AsyncContext, Context
 from orchestrator.sdk.errors import NonRetriable, RetryAfter, StepError
 from orchestrator.sdk.function import APPS, DurableFunction, Registry
-from orchestrator.sdk.options import Options
+from orchestrator.sdk.options import Options, Timeouts
 from orchestrator.sdk.triggers import Cancel, Cron, Event, NewEvent, ReceivedEvent
+
+#: The drivers that call functions of this process.
+IN_PROCESS = ("plain", "awaited")
 
 Body = Callable[[Any], object]
 Declare = Callable[[Registry], DurableFunction[..., Any]]
@@ -68,6 +71,7 @@ class LocalApp:
         retries: int = 4,
         cancel: Sequence[inngest.Cancel] = (),
         on_failure: Body | None = None,
+        timeouts: inngest.Timeouts | None = None,
     ) -> Callable[[Body], Declared]:
         """Declare a function, as the SDK's client does."""
 
@@ -81,7 +85,7 @@ class LocalApp:
                     id=fn_id,
                     cancel_on=[_cancel(one) for one in cancel],
                     on_failure=self._handler(on_failure) if on_failure else None,
-                    options=Options(retries=retries),
+                    options=Options(retries=retries, timeouts=_timeouts(timeouts)),
                 ),
             )
 
@@ -304,6 +308,10 @@ def _trigger(trigger: inngest.TriggerEvent | inngest.TriggerCron) -> Event | Cro
     if isinstance(trigger, inngest.TriggerCron):
         return Cron(trigger.cron)
     return Event(trigger.event, if_=trigger.expression)
+
+
+def _timeouts(timeouts: inngest.Timeouts | None) -> Timeouts | None:
+    return Timeouts(_span(timeouts.start), _span(timeouts.finish)) if timeouts is not None else None
 
 
 def _cancel(cancel: inngest.Cancel) -> Cancel:

@@ -15,7 +15,7 @@ import pytest
 from werkzeug.serving import make_server
 
 from tests.wire.harness import Embedded, Server, request
-from tests.wire.inprocess import LocalApp
+from tests.wire.inprocess import IN_PROCESS, LocalApp
 
 pytestmark = pytest.mark.every_driver
 
@@ -88,7 +88,7 @@ def waiter(server: Server, driver: str) -> Iterator[Callable[..., str]]:
     if server.keys is not None:
         pytest.skip("this tiny app knows no keys")
     name = f"signalled{next(_numbers)}"
-    over_http = driver == "http"
+    over_http = driver not in IN_PROCESS
     app = Listening(server, name) if over_http else ListeningHere(server, name, awaited=driver == "awaited")
 
     def start(signal: str, *, waits: bool = True, **options: object) -> str:
@@ -144,6 +144,16 @@ def test_a_signal_can_be_waited_for_again_once_it_came(server: Server, waiter: C
         signal(server, "sig/again", n)
         assert {"signal": "sig/again", "data": n} == server.run_ended(run_id)["output"]
     assert 404 == signal(server, "sig/again", 2)[0]
+
+
+def test_a_signal_that_carries_too_much_is_refused_and_the_wait_goes_on(server: Server, waiter: Callable[..., str]):
+    run_id = waiter("sig/large")
+
+    status, answer = signal(server, "sig/large", "x" * (4 * 1024 * 1024))
+    signal(server, "sig/large", 1)
+
+    assert (413, True) == (status, "the limit is 4194304 bytes (4 MiB)" in answer["error"])
+    assert {"signal": "sig/large", "data": 1} == server.run_ended(run_id)["output"]
 
 
 def test_a_signal_without_a_name_is_refused(server: Server):
