@@ -55,6 +55,8 @@ _ON_BOTH = {
     "test_timeouts",
     "test_waits",
 }
+#: Where it could make a difference in process whether the function is a coroutine.
+_AWAITED = {"test_invoke", "test_parallel_steps", "test_run_loop", "test_signals", "test_waits"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -62,12 +64,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "driver" not in metafunc.fixturenames:
         return
     marked = metafunc.definition.get_closest_marker
-    drivers = ["flask"]
+    module, drivers = metafunc.module.__name__.rpartition(".")[2], ["flask"]
     if metafunc.config.getoption("--on") == "embedded":
-        if metafunc.module.__name__.rpartition(".")[2] in _ON_BOTH:
+        if module in _ON_BOTH:
             drivers.append("fastapi")
         if marked("every_driver") is not None and marked("over_http") is None:
-            drivers += IN_PROCESS
+            drivers += IN_PROCESS if module in _AWAITED else IN_PROCESS[:1]
     metafunc.parametrize("driver", drivers)
 
 

@@ -25,6 +25,7 @@ from orchestrator.sdk.context import AsyncContext, Context
 from orchestrator.sdk.errors import NonRetriable, RetryAfter, StepError
 from orchestrator.sdk.function import APPS, DurableFunction, Registry
 from orchestrator.sdk.options import Options, Timeouts
+from orchestrator.sdk.step import Group
 from orchestrator.sdk.triggers import Cancel, Cron, Event, NewEvent, ReceivedEvent
 
 #: The drivers that call functions of this process.
@@ -99,6 +100,11 @@ class LocalApp:
         APPS[self.app_id] = registry
         declare(self._embedded.parts, registry, "1")
 
+    @property
+    def requests(self) -> list[int]:
+        """The calls that were made, for whatever run; no request makes the app known."""
+        return [call for calls in list(self._calls.values()) for call in calls]
+
     def calls(self, run_id: str) -> list[int]:
         """The calls that were made for a run; each is given as its number."""
         return self._calls[run_id]
@@ -124,7 +130,7 @@ class LocalApp:
         def plain(ctx: Context) -> object:
             self._note(ctx.run_id)
             with _sdk_errors():
-                return body(_Given(ctx, _PlainStep(ctx.step), ctx.group))
+                return body(_Given(ctx, _PlainStep(ctx.step), _Group(ctx.group)))
 
         return plain
 
@@ -213,6 +219,16 @@ class _AwaitedStep(_Step):
             return self._turns.wait(lambda: getattr(self._step, tool)(*args, **options))
 
 
+class _Group:
+    """The SDK's group of plain functions."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+
+    def parallel(self, branches: Sequence[Callable[[], Any]], parallel_mode: Any = None) -> tuple[Any, ...]:
+        return self._group.parallel(branches, race=parallel_mode is inngest.ParallelMode.RACE)
+
+
 class Turns:
     """Plain code that awaits: it runs in a thread while the event loop stands still, and the other way round."""
 
@@ -243,8 +259,8 @@ class Turns:
             raise error
         return value
 
-    def parallel(self, branches: Sequence[Callable[[], Any]]) -> tuple[Any, ...]:
-        """The SDK's group: all branches together."""
+    def parallel(self, branches: Sequence[Callable[[], Any]], parallel_mode: Any = None) -> tuple[Any, ...]:
+        """The SDK's group: all branches together, each of which goes on by itself in any mode."""
 
         async def together() -> tuple[Any, ...]:
             strands: list[Coroutine[Any, Any, Any]] = [self.take(branch) for branch in branches]
