@@ -28,6 +28,7 @@ from orchestrator.store import (
     run_timeouts,
     runs,
     steps,
+    tasks,
     throttles,
     timers,
 )
@@ -57,8 +58,8 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "held_with_run": lambda conn: jobs.held_with_run(conn, LEASE),
     "reset": lambda conn: jobs.reset(conn, LEASE),
     "retry": lambda conn: jobs.retry(conn, LEASE, NOW, 1, "{}"),
-    "claim task": lambda conn: jobs.claim(conn, "call:7", 0, "w", UNTIL),
-    "sent": lambda conn: jobs.sent(conn, LEASE, NOW, "0:1"),
+    "claim task": lambda conn: tasks.claim(conn, "call:7", 0, "w", UNTIL),
+    "sent": lambda conn: tasks.sent(conn, LEASE, NOW, "0:1"),
     "release": lambda conn: jobs.release(conn, LEASE, NOW),
     "end": lambda conn: jobs.end(conn, LEASE),
     "once_more": lambda conn: jobs.once_more(conn, LEASE),
