@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, insert, literal_column, or_, select, update
@@ -21,13 +21,10 @@ RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "c
 RUN_TIMEOUT, CANCEL_ALL = "run_timeout", "cancel_all"
 
 HELD, READY, LEASED, DEAD = 0, 2, 3, 5
+_LONG = timedelta(days=36_500)  # no job is overdue so long
 # As literals, so that the partial indexes on them are used (a parameter would make a plan that scans).
 IS_READY = jobs.c.state == literal_column("2")
 IS_LEASED = jobs.c.state == literal_column("3")
-
-
-#: No job is older.
-_EVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +215,7 @@ def add_calls(conn: Connection, run_id: str, step_ids: Sequence[str], last_seq: 
     if not step_ids:
         return []
     rows = [new_row(CALL, f"step:{run_id}:{step_id}", run_at, run_id, step_id, str(last_seq)) for step_id in step_ids]
-    return [Hint(job_id, CALL, run_at) for job_id in _insert_all(conn, rows)]
+    return [Hint(row.id, CALL, run_at) for row in conn.execute(_INSERT_MANY, rows)]
 
 
 def add_all(
@@ -229,7 +226,8 @@ def add_all(
         return [], []
     born = {"state": LEASED, "generation": 1, "owner": owner, "lease_until": until}
     free = {"state": READY, "generation": 0, "owner": None, "lease_until": None}
-    ids = _insert_all(conn, [row | (born if at < room else free) for at, row in enumerate(rows)])
+    new = [row | (born if at < room else free) for at, row in enumerate(rows)]
+    ids = [row.id for row in conn.execute(_INSERT_MANY, new)]
     made: list[tuple[int, Any]] = list(zip(ids, rows, strict=True))
     leases = [
         Lease(job_id, 1, row["kind"], row["key"], row["run_id"], row["step_id"], payload=row["payload"])
@@ -341,8 +339,7 @@ def due(
     """
     now = now or until
     values = {"until": until, "announced_before": announced_before, "most": most, "now": now, "settled": now - grace}
-    values["since"] = since or _EVER
-    rows = conn.execute(_DUE, values)
+    rows = conn.execute(_DUE, values | {"since": since or now - _LONG})
     return [Hint(row.id, row.kind, row.run_at, row.app, row.priority) for row in rows]
 
 
@@ -370,10 +367,6 @@ def _insert(conn: Connection, row: dict[str, object]) -> int:
     key = conn.execute(INSERT, row).inserted_primary_key
     assert key is not None
     return int(key[0])
-
-
-def _insert_all(conn: Connection, rows: Sequence[dict[str, object]]) -> list[int]:
-    return [row.id for row in conn.execute(_INSERT_MANY, rows)]
 
 
 def new_row(
