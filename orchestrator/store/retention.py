@@ -197,15 +197,10 @@ def free_runs(conn: Connection, ids: Sequence[str], before: datetime) -> dict[st
 def find_events(conn: Connection, after: str, before: datetime, now: datetime) -> Found:
     """Events that came before a moment, of which there is no run, and that no work is about."""
     rows = conn.execute(_EVENT_PAGE, {"after": after}).all()
-    old = [row.id for row in rows if row.received_at < before]
-    needed = _needed(conn, old, now) if old else set[str]()
-    if needed is None:
+    unneeded = _unneeded(conn, [row.id for row in rows if row.received_at < before], now)
+    if unneeded is None:
         return Found([], after, end=True)
-    return Found(
-        [event_id for event_id in old if event_id not in needed],
-        rows[-1].id if rows else after,
-        _is_last([row.received_at for row in rows], before),
-    )
+    return Found(unneeded, rows[-1].id if rows else after, _is_last([row.received_at for row in rows], before))
 
 
 def free_events(conn: Connection, ids: Sequence[str], before: datetime) -> dict[str, int]:
@@ -281,18 +276,18 @@ def _few(conn: Connection, ids: list[str]) -> list[str]:
     return ids
 
 
-def _needed(conn: Connection, ids: Sequence[str], now: datetime) -> set[str] | None:
-    """Those of the events that must stay; None: it cannot be told."""
-    held = _held(conn, now)
-    if held is None:
+def _unneeded(conn: Connection, ids: Sequence[str], now: datetime) -> list[str] | None:
+    """Those of the events that may go; None: it cannot be told."""
+    for asked in (_STARTED, _BATCHED):
+        there = {row.event_id for row in conn.execute(asked, {"ids": ids})} if ids else set[str]()
+        ids = [event_id for event_id in ids if event_id not in there]
+    if not ids:
+        return []
+    held, waiting = _held(conn, now), _debounced(conn)
+    if held is None or waiting is None:
         return None
-    waiting = _debounced(conn)
-    if waiting is None:
-        return None
-    held |= waiting | {row.event_id for row in conn.execute(_BATCHED, {"ids": list(ids)})}
-    needed = held | {row.event_id for row in conn.execute(_STARTED, {"ids": list(ids)})}
     since = _looked_back_to(conn)
-    return needed | {it for it in ids if it > since} if since is not None else needed
+    return [it for it in ids if it not in held and it not in waiting and (since is None or it <= since)]
 
 
 def _looked_back_to(conn: Connection) -> str | None:

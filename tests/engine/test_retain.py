@@ -20,6 +20,12 @@ from tests.store.factories import counts
 DAY = timedelta(days=1)
 
 
+@pytest.fixture(autouse=True)
+def _a_pass_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is."""
+    monkeypatch.setattr(retain, "_BUSY", timedelta(minutes=1))
+
+
 @pytest.fixture
 def world(database: Database) -> World:
     """An engine where one run has ended."""
