@@ -36,6 +36,7 @@ COMMANDS: dict[str, Lazy] = {
     "functions": Lazy("orchestrator.cli.functions", "functions", "Set what the SDKs cannot say of a function."),
     "config": Lazy("orchestrator.cli.config_show", "config", "Look at the settings."),
     "db": Lazy("orchestrator.cli.db", "db", "Make, upgrade and check the database's schema."),
+    "doctor": Lazy("orchestrator.cli.doctor", "doctor", "Check keys, database, broker, workers and apps."),
     "version": Lazy("orchestrator.cli.version", "version", "Print the version."),
 }
 
