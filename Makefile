@@ -25,7 +25,7 @@ test-services: venv ## run the tests on PostgreSQL with RabbitMQ and Redis, in p
 	@$(BIN)/python -m pytest tests/wire/test_run_loop.py --on pg-rabbitmq $(ARGS)
 	@$(BIN)/python -m pytest tests/wire_js --on pg-rabbitmq $(ARGS)
 	@$(BIN)/python -m pytest tests/wire/test_run_loop.py --on pg-redis $(ARGS)
-	@$(BIN)/python -m pytest -m services tests/cluster $(ARGS)
+	@$(BIN)/python -m pytest -m services tests/cluster tests/deploy $(ARGS)
 
 lint: venv ## check style and format
 	@$(BIN)/ruff check .

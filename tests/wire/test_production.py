@@ -329,7 +329,7 @@ class TestBearer:
         paths = {
             (method, routes.build(rule.endpoint, dict.fromkeys(rule.arguments, ulid), method=method))
             for rule in routes.map.iter_rules()
-            if rule.endpoint not in ("server.health", "api-docs.openapi_json")
+            if rule.endpoint not in ("server.health", "server.ready", "api-docs.openapi_json")
             for method in (rule.methods or set()) - {"OPTIONS"}
         }
 
