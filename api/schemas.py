@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from orchestrator.core.effect import StepStatus
 from orchestrator.ids import is_ulid
 from orchestrator.protocol.sync_limits import MAX_EXPRESSION
 from orchestrator.queue.announce import BrokerState
@@ -227,6 +229,9 @@ class RunShape(Schema):
     environment_id = fields.UUID(required=True)
     event_id = fields.String(required=True)
     event_name = fields.String(required=True)
+    batch_id = fields.String(
+        required=True, allow_none=True, metadata={"description": "There where it was started with many events"}
+    )
     status = fields.String(
         required=True,
         validate=validate.OneOf(["Scheduled", "Running", "Completed", "Failed", "Cancelled", "Skipped"]),
@@ -243,7 +248,7 @@ class StepShape(Schema):
     op = fields.String(required=True)
     status = fields.String(
         required=True,
-        validate=validate.OneOf(["Planned", "Sleeping", "Waiting", "Retrying", "Completed", "Failed"]),
+        validate=validate.OneOf([status.value.capitalize() for status in StepStatus]),
     )
     attempts = fields.Integer(required=True)
     started_at = fields.AwareDateTime(required=True, allow_none=True)
@@ -301,6 +306,9 @@ class FunctionShape(Schema):
     config = fields.Raw(required=True)
     created_at = fields.AwareDateTime(required=True)
     archived_at = fields.AwareDateTime(required=True, allow_none=True)
+    paused_at = fields.AwareDateTime(
+        required=True, allow_none=True, metadata={"description": "Since when it starts no runs"}
+    )
     wait_look_back = fields.Boolean(required=True)
 
 
@@ -327,6 +335,7 @@ class ReadyShape(HealthShape):
     broker = fields.String(required=True, validate=validate.OneOf([state.value for state in BrokerState]))
 
 
+@cache
 def enveloped(shape: type[Schema], *, many: bool = False) -> type[Schema]:
     """Describe the envelope around one thing, or a list of them."""
     name = shape.__name__.removesuffix("Shape") + ("s" if many else "")

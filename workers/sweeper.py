@@ -75,7 +75,6 @@ class Sweeper:
                 workers.leave(conn, self._presence.owner)
         except Exception as error:  # the database is away: who stays unseen is forgotten in time
             _log.debug("worker left unseen", error=f"{type(error).__name__}: {error}")
-        self._presence.close()
 
     def _run(self) -> None:
         chores = self._chores()

@@ -1,7 +1,8 @@
 """Jobs: units of queued work, due now or later.
 
-A job is *ready* (perhaps only from `run_at` on), *leased* to a process until `lease_until`, or *dead*; done jobs are
-deleted.  `generation` rises with every lease and fences the past: what a former holder writes is refused.
+A job is *ready* (perhaps only from `run_at` on), *leased* to a process until `lease_until`, *held* until somebody lets
+it go, or *dead*; done jobs are deleted.  `generation` rises with every lease and fences the past: what a former holder
+writes is refused.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, ins
 
 from orchestrator.store.tables import apps, functions, jobs, runs
 
-MATCH, CALL, WAKE = "match", "call", "wake"
+MATCH, CALL, TASK, WAKE, FETCH = "match", "call", "task", "wake", "gateway"
 RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
 RUN_TIMEOUT, CANCEL_ALL = "run_timeout", "cancel_all"
 
-READY, LEASED, DEAD = 2, 3, 5
+HELD, READY, LEASED, DEAD = 0, 2, 3, 5
 # As literals, so that the partial indexes on them are used (a parameter would make a plan that scans).
 IS_READY = jobs.c.state == literal_column("2")
 IS_LEASED = jobs.c.state == literal_column("3")
@@ -51,6 +52,8 @@ class Hint:
     run_at: datetime
     #: Only processes that hold this app can do it; None: whoever comes.
     app: str | None = None
+    #: Seconds by which it is ahead of its time where many are due.
+    priority: int = 0
 
 
 BY_ID = jobs.c.id == bindparam("job_id")
@@ -59,9 +62,9 @@ _RUN = select(runs.c.id).where(runs.c.id == bindparam("held_run")).with_for_upda
 # Locks the run before the job, in the same statement: for writes that may go on to change the run.
 _FENCE_AND_RUN = and_(FENCE, select(func.count()).select_from(_RUN).scalar_subquery() >= literal_column("0"))
 
-_LEASE = (
+_TAKE = (
     update(jobs)
-    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_READY, jobs.c.run_at <= bindparam("now"))
+    .where(IS_READY)
     .values(
         state=literal_column("3"),
         generation=jobs.c.generation + 1,
@@ -81,12 +84,20 @@ _LEASE = (
         jobs.c.payload,
     )
 )
+_LEASE = _TAKE.where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.run_at <= bindparam("now"))
+_CLAIM = _TAKE.where(
+    jobs.c.key == bindparam("of_key"),
+    jobs.c.kind == literal_column("'task'"),
+    jobs.c.attempt == bindparam("of_attempt"),
+)
 #: The name of the app, where that lives in processes and is not reached over the network.
 _APP = (
     select(apps.c.name)
     .select_from(runs.join(functions, functions.c.id == runs.c.function_id).join(apps, apps.c.id == functions.c.app_id))
     .where(
-        runs.c.id == jobs.c.run_id, jobs.c.kind == literal_column("'call'"), apps.c.method == literal_column("'local'")
+        runs.c.id == jobs.c.run_id,
+        jobs.c.kind.in_([literal_column("'call'"), literal_column("'task'")]),
+        apps.c.method == literal_column("'local'"),
     )
     .scalar_subquery()
 )
@@ -117,6 +128,7 @@ _RELEASE = (
     .where(FENCE)
     .values(state=literal_column("2"), run_at=bindparam("at"), owner=None, lease_until=None, announced_at=None)
 )
+_SENT = _RELEASE.values(payload=bindparam("sends"))
 _OF_RUN = jobs.c.run_id == bindparam("of_run")
 _END_RUN = delete(jobs).where(_OF_RUN)
 _END_RUN_IN_ORDER = delete(jobs).where(
@@ -136,7 +148,7 @@ _MARK_AGAIN = update(jobs).where(jobs.c.key == bindparam("of_key")).values(again
 _GENERATIONS = select(jobs.c.id, jobs.c.generation).where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_LEASED)
 _EXTEND = update(jobs).where(FENCE).values(lease_until=bindparam("until"))
 _DUE = (
-    select(jobs.c.id, jobs.c.kind, jobs.c.run_at, _APP.label("app"))
+    select(jobs.c.id, jobs.c.kind, jobs.c.run_at, _APP.label("app"), jobs.c.priority)
     .where(
         IS_READY,
         jobs.c.run_at <= bindparam("until"),
@@ -153,6 +165,13 @@ _DUE = (
     .limit(bindparam("most"))
 )
 # One that is not due yet counts as announced at its time: only some time after that it is told again.
+_FREE = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.state == literal_column("0"))
+    .values(state=literal_column("2"), run_at=bindparam("at"), announced_at=None)
+    .returning(jobs.c.id)
+)
+_HOLD = update(jobs).where(FENCE).values(state=literal_column("0"), owner=None, lease_until=None, announced_at=None)
 _ANNOUNCED = (
     update(jobs)
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_READY)
@@ -166,6 +185,15 @@ def lease(conn: Connection, ids: Sequence[int], owner: str, now: datetime, until
     return [as_lease(row) for row in rows]
 
 
+def claim(conn: Connection, key: str, attempt: int, owner: str, until: datetime) -> Lease | None:
+    """Take the task job with this key for this attempt, also before it is due: that is when it would be sent anew.
+
+    None: somebody has it, or the attempt is over.
+    """
+    row = conn.execute(_CLAIM, {"of_key": key, "of_attempt": attempt, "by": owner, "until": until}).first()
+    return as_lease(row) if row is not None else None
+
+
 def add(
     conn: Connection,
     kind: str,
@@ -175,10 +203,27 @@ def add(
     run_id: str | None = None,
     step_id: str | None = None,
     payload: str | None = None,
+    priority: int = 0,
 ) -> Hint:
     """Add one ready job."""
-    row = new_row(kind, key, run_at, run_id, step_id, payload)
-    return Hint(_insert(conn, row), kind, run_at)
+    row = new_row(kind, key, run_at, run_id, step_id, payload) | ({"priority": priority} if priority else {})
+    return Hint(_insert(conn, row), kind, run_at, priority=priority)
+
+
+def add_held(conn: Connection, kind: str, key: str, run_at: datetime, run_id: str, priority: int = 0) -> None:
+    """Add one job that is not to be done until somebody lets it go."""
+    row = new_row(kind, key, run_at, run_id, None, None)
+    _insert(conn, row | {"state": HELD, "priority": priority})
+
+
+def free(conn: Connection, ids: Sequence[int], at: datetime) -> set[int]:
+    """Make held jobs ready; returns those that were held."""
+    return {row.id for row in conn.execute(_FREE, {"ids": list(ids), "at": at})} if ids else set()
+
+
+def hold(conn: Connection, lease: Lease) -> bool:
+    """Give the job back, not to be done until somebody lets it go; False: the lease is lost."""
+    return conn.execute(_HOLD, fence(lease)).rowcount == 1
 
 
 def add_calls(conn: Connection, run_id: str, step_ids: Sequence[str], last_seq: int, run_at: datetime) -> list[Hint]:
@@ -252,6 +297,14 @@ def release(conn: Connection, lease: Lease, at: datetime) -> bool:
     return conn.execute(_RELEASE, fence(lease) | {"at": at}).rowcount == 1
 
 
+def sent(conn: Connection, lease: Lease, at: datetime, sends: str | None) -> bool:
+    """Give a task job back: its message is about to be sent, and will be anew at `at`.  False: the lease is lost.
+
+    `sends` is kept with the job.
+    """
+    return conn.execute(_SENT, fence(lease) | {"at": at, "sends": sends}).rowcount == 1
+
+
 def end(conn: Connection, lease: Lease) -> bool:
     """Delete the job unless it is wanted once more (see `again`); False: it is, or the lease is lost."""
     return conn.execute(_END, _fence_and_run(lease)).rowcount == 1
@@ -309,7 +362,7 @@ def due(
     now = now or until
     values = {"until": until, "announced_before": announced_before, "most": most, "now": now, "settled": now - grace}
     rows = conn.execute(_DUE, values)
-    return [Hint(row.id, row.kind, row.run_at, row.app) for row in rows]
+    return [Hint(row.id, row.kind, row.run_at, row.app, row.priority) for row in rows]
 
 
 def announced(conn: Connection, ids: Sequence[int], at: datetime) -> None:

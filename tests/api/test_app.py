@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ID = "01J00000000000000000000000"
 GUARDED = [
+    ("POST", "/v1/traces/userland"),
+    ("POST", "/v0/telemetry"),
     ("GET", "/dev"),
     ("POST", "/fn/register"),
     ("PUT", "/fn/register"),
@@ -35,6 +37,8 @@ GUARDED = [
     ("GET", "/v1/apps"),
     ("GET", "/v1/apps/shop/functions"),
     ("PATCH", "/v1/functions/shop-pay"),
+    ("POST", "/v1/functions/shop-pay/pause"),
+    ("POST", "/v1/functions/shop-pay/resume"),
     ("POST", "/v1/signals"),
     ("POST", "/v1/cancellations"),
     ("GET", "/v1/cancellations"),

@@ -229,6 +229,5 @@ def test_under_load_it_ends_in_time_and_what_it_answered_is_stored(gunicorn: Gun
     for sender in senders:
         sender.join(PATIENCE)
     assert sum(sender.answered for sender in senders) == gunicorn.stored()
-    # What the kernel had taken for us and nobody had, is refused before a byte of an answer: the sender sends again.
-    assert {"", "ConnectionResetError(104, 'Connection reset by peer')"} >= {it for each in senders for it in each.lost}
-    print([(s.answered, s.lost) for s in senders])
+    # One may come between the last look at what waits and the end of the listener; it has seen no byte of an answer.
+    assert sum(len(sender.lost) for sender in senders) <= 1
