@@ -62,7 +62,7 @@ _RUN = select(runs.c.id).where(runs.c.id == bindparam("held_run")).with_for_upda
 # Locks the run before the job, in the same statement: for writes that may go on to change the run.
 _FENCE_AND_RUN = and_(FENCE, select(func.count()).select_from(_RUN).scalar_subquery() >= literal_column("0"))
 
-_TAKE = (
+TAKE = (
     update(jobs)
     .where(IS_READY)
     .values(
@@ -84,21 +84,13 @@ _TAKE = (
         jobs.c.payload,
     )
 )
-_LEASE = _TAKE.where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.run_at <= bindparam("now"))
-_CLAIM = _TAKE.where(
-    jobs.c.key == bindparam("of_key"),
-    jobs.c.kind == literal_column("'task'"),
-    jobs.c.attempt == bindparam("of_attempt"),
-)
+_LEASE = TAKE.where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.run_at <= bindparam("now"))
+_FOR_AN_APP = jobs.c.kind.in_([literal_column("'call'"), literal_column("'task'")])
 #: The name of the app, where that lives in processes and is not reached over the network.
 _APP = (
     select(apps.c.name)
     .select_from(runs.join(functions, functions.c.id == runs.c.function_id).join(apps, apps.c.id == functions.c.app_id))
-    .where(
-        runs.c.id == jobs.c.run_id,
-        jobs.c.kind.in_([literal_column("'call'"), literal_column("'task'")]),
-        apps.c.method == literal_column("'local'"),
-    )
+    .where(runs.c.id == jobs.c.run_id, _FOR_AN_APP, apps.c.method == literal_column("'local'"))
     .scalar_subquery()
 )
 INSERT = insert(jobs)
@@ -123,12 +115,11 @@ _RETRY = (
         announced_at=None,
     )
 )
-_RELEASE = (
+RELEASE = (
     update(jobs)
     .where(FENCE)
     .values(state=literal_column("2"), run_at=bindparam("at"), owner=None, lease_until=None, announced_at=None)
 )
-_SENT = _RELEASE.values(payload=bindparam("sends"))
 _OF_RUN = jobs.c.run_id == bindparam("of_run")
 _END_RUN = delete(jobs).where(_OF_RUN)
 _END_RUN_IN_ORDER = delete(jobs).where(
@@ -183,15 +174,6 @@ def lease(conn: Connection, ids: Sequence[int], owner: str, now: datetime, until
     """Take those of the jobs that are ready and due; the others are somebody else's, or gone."""
     rows = conn.execute(_LEASE, {"ids": list(ids), "by": owner, "now": now, "until": until})
     return [as_lease(row) for row in rows]
-
-
-def claim(conn: Connection, key: str, attempt: int, owner: str, until: datetime) -> Lease | None:
-    """Take the task job with this key for this attempt, also before it is due: that is when it would be sent anew.
-
-    None: somebody has it, or the attempt is over.
-    """
-    row = conn.execute(_CLAIM, {"of_key": key, "of_attempt": attempt, "by": owner, "until": until}).first()
-    return as_lease(row) if row is not None else None
 
 
 def add(
@@ -294,15 +276,7 @@ def retry(conn: Connection, lease: Lease, at: datetime, attempt: int, error: str
 
 def release(conn: Connection, lease: Lease, at: datetime) -> bool:
     """Give the job back as it is; False: the lease is lost."""
-    return conn.execute(_RELEASE, fence(lease) | {"at": at}).rowcount == 1
-
-
-def sent(conn: Connection, lease: Lease, at: datetime, sends: str | None) -> bool:
-    """Give a task job back: its message is about to be sent, and will be anew at `at`.  False: the lease is lost.
-
-    `sends` is kept with the job.
-    """
-    return conn.execute(_SENT, fence(lease) | {"at": at, "sends": sends}).rowcount == 1
+    return conn.execute(RELEASE, fence(lease) | {"at": at}).rowcount == 1
 
 
 def end(conn: Connection, lease: Lease) -> bool:
