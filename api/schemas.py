@@ -12,6 +12,7 @@ from marshmallow import Schema, ValidationError, fields, validate
 from orchestrator.core.effect import StepStatus
 from orchestrator.ids import is_ulid
 from orchestrator.protocol.sync_limits import MAX_EXPRESSION
+from orchestrator.queue.announce import BrokerState
 
 MAX_EVENTS = 100
 MAX_NAME = 512
@@ -359,6 +360,12 @@ class HealthShape(Schema):
 
     status = fields.Integer(required=True)
     message = fields.String(required=True)
+
+
+class ReadyShape(HealthShape):
+    """Whether events can be taken, and what is known of the broker."""
+
+    broker = fields.String(required=True, validate=validate.OneOf([state.value for state in BrokerState]))
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import bootstrap, config, log
 from orchestrator.api.front import front
-from orchestrator.api.ingest import IngestApp
+from orchestrator.api.ready import Vital
 from orchestrator.clock import SystemClock
 from orchestrator.engine.ingest import Ingest
 from orchestrator.errors import ConfigError
@@ -29,13 +29,13 @@ class Web:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._made: tuple[int, IngestApp] | None = None
+        self._made: tuple[int, Vital] | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
         return self.prepare()(environ, start_response)
 
-    def prepare(self) -> IngestApp:
+    def prepare(self) -> Vital:
         """This process's application, made if need be.  Raises `ConfigError` for what cannot be used."""
         made = self._made
         if made is not None and made[0] == os.getpid():
@@ -51,7 +51,7 @@ def settings() -> config.Config:
     return config.load(os.environ, {"mode": "start"}, config.find_file(os.environ, Path.cwd()))
 
 
-def make_app(configured: config.Config) -> IngestApp:
+def make_app(configured: config.Config) -> Vital:
     """The application for a configuration."""
     if configured.database_url is None:
         raise ConfigError("database_url is not set: give DATABASE_URL (or ORCHESTRATOR_DATABASE_URL) a database")

@@ -30,7 +30,7 @@ def parts(
     """The means of one process, as configured."""
     server_kind = kind(config)
     database = Database(database_url, synchronous=synchronous)
-    http = CurlClient(policy=addresses(config))
+    http = http_client(config)
     driver = HttpDriver(
         http,
         clock=clock,
@@ -48,6 +48,11 @@ def parts(
         settings=settings(config, server_kind),
         local=local or LocalDriver(),
     )
+
+
+def http_client(config: Config) -> CurlClient:
+    """What requests to apps are made with."""
+    return CurlClient(policy=addresses(config))
 
 
 def kind(config: Config) -> str:

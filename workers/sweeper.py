@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from orchestrator import log
+from orchestrator import __version__, log
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.recover import recover
 from orchestrator.engine.retain import PIECE, Retainer
 from orchestrator.queue.local import LocalQueue
 from orchestrator.queue.sweep import GRACE, MOST, Sweeps, tidy
-from orchestrator.store import losses
+from orchestrator.store import losses, workers
 
 _log = log.get(__name__)
 
@@ -41,8 +43,11 @@ class _Chore:
 class Sweeper:
     """Does its chores until it is stopped."""
 
-    def __init__(self, parts: Parts, queue: LocalQueue, *, every: timedelta = SWEEP) -> None:
+    def __init__(self, parts: Parts, queue: LocalQueue, *, every: timedelta = SWEEP, executors: int = 0) -> None:
+        """`executors` is told of this worker to people."""
         self._parts = parts
+        self._executors = executors
+        self._began_at = parts.clock.now()
         self._sweeps = Sweeps(
             parts.database,
             parts.announcer,
@@ -69,11 +74,17 @@ class Sweeper:
                 former = losses.owners(conn)
             recover(self._parts, former)
         self._sweep(grace=timedelta())
+        self._give_sign()
         self._thread.start()
 
     def stop(self) -> None:
         """End after the chore in hand."""
         self._stopped.set()
+        try:
+            with self._parts.database.write() as conn:
+                workers.leave(conn, self._presence.owner)
+        except Exception as error:  # the database is away: who stays unseen is forgotten in time
+            _log.debug("worker left unseen", error=f"{type(error).__name__}: {error}")
 
     def _run(self) -> None:
         chores = self._chores()
@@ -90,6 +101,7 @@ class Sweeper:
             _Chore("judge", JUDGE, self._judge),
             _Chore("recover", RECOVER, self._recover),
             _Chore("retain", PIECE, self._retainer.work),
+            _Chore("sign", workers.EVERY, self._give_sign),
             _Chore("tidy", TIDY, lambda: tidy(self._parts.database, self._parts.clock.now())),
         ]
 
@@ -97,6 +109,19 @@ class Sweeper:
         """Take back what ran out; but first prolong our own, which a process that was suspended has not done."""
         self._parts.holdings.beat(self._parts.clock.now())
         recover(self._parts)
+
+    def _give_sign(self) -> None:
+        sign = workers.Sign(
+            owner=self._presence.owner,
+            host=socket.gethostname()[:255],
+            pid=os.getpid(),
+            executors=self._executors,
+            version=__version__,
+            started_at=self._began_at,
+            seen_at=self._parts.clock.now(),
+        )
+        with self._parts.database.write() as conn:
+            workers.give(conn, sign)
 
     def _do(self, chore: _Chore) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Pauses; invoking runs; looking back; orders to cancel many runs; what admission remembers; and the audit."""
+"""Pauses; invoking runs; looking back; bulk cancelling; what admission remembers; the audit; signs of workers."""
 
 from __future__ import annotations
 
@@ -49,6 +49,17 @@ def upgrade() -> None:
         sa.Column("created_at", Moment(), nullable=False),
         sa.Column("ended_at", Moment(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cancellations")),
+    )
+    op.create_table(
+        "workers",
+        sa.Column("owner", sa.String(length=36), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("executors", sa.Integer(), nullable=False),
+        sa.Column("version", sa.String(length=32), nullable=False),
+        sa.Column("started_at", Moment(), nullable=False),
+        sa.Column("seen_at", Moment(), nullable=False),
+        sa.PrimaryKeyConstraint("owner", name=op.f("pk_workers")),
     )
     op.add_column("runs", sa.Column("correlation_id", sa.String(length=96), nullable=True))
     op.add_column("functions", sa.Column("wait_look_back", sa.Boolean(), server_default=sa.false(), nullable=False))
@@ -133,6 +144,7 @@ def downgrade() -> None:
     op.drop_table("gates")
     op.drop_column("functions", "wait_look_back")
     op.drop_column("runs", "correlation_id")
+    op.drop_table("workers")
     op.drop_table("cancellations")
     op.drop_index("ix_pauses_event", table_name="pauses")
     op.drop_index("ix_pauses_run_id", table_name="pauses")

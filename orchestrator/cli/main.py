@@ -40,6 +40,7 @@ COMMANDS: dict[str, Lazy] = {
     "config": Lazy("orchestrator.cli.config_show", "config", "Look at the settings."),
     "retention": Lazy("orchestrator.cli.retention", "retention", "Look at what is kept for how long, or tidy now."),
     "db": Lazy("orchestrator.cli.db", "db", "Make, upgrade and check the database's schema."),
+    "doctor": Lazy("orchestrator.cli.doctor", "doctor", "Check keys, database, broker, workers and apps."),
     "version": Lazy("orchestrator.cli.version", "version", "Print the version."),
 }
 

@@ -294,9 +294,10 @@ def _did_you_mean(name: str) -> str:
 def _shown(setting: _Setting, value: Any) -> str:
     if setting.secret and value:
         return f"{len(value)} set (hidden)" if isinstance(value, tuple) else "set (hidden)"
-    return _mask_url(show(value, size="a size" in setting.may_be))
+    return mask_url(show(value, size="a size" in setting.may_be))
 
 
-def _mask_url(text: str) -> str:
+def mask_url(text: str) -> str:
+    """Hide the secrets of whatever URLs are in a text."""
     text = re.sub(r"(://[^:/?#\s]*:).*@", r"\1***@", text)
     return re.sub(r"([?&;]\w*(?:password|secret|token|key)\w*=)[^&;\s'\"]*", r"\1***", text, flags=re.IGNORECASE)

@@ -225,6 +225,19 @@ cancellations = Table(
     Column("ended_at", Moment),
 )
 
+#: The signs that processes which work give of themselves, for people to look at: nothing is decided by them.
+workers = Table(
+    "workers",
+    metadata,
+    Column("owner", String(36), primary_key=True),  # as in the leases it holds
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("executors", Integer, nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+)
+
 #: Things that may happen once within a time: a sender's event id, a function's start by it.
 keys = Table(
     "keys",
