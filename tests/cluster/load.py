@@ -1,0 +1,44 @@
+"""Events sent as fast as asked, to every web process in turn."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+from itertools import count
+
+from tests.cluster.cluster import WEBS, Cluster
+
+#: Each kind of function, over HTTP and in process.
+NAMES = tuple(f"{app}/{kind}" for kind in ("chain", "nap", "group") for app in ("chaos", "inside"))
+#: Senders, so that one that waits for an answer does not hold up the others.
+SENDERS = 4
+
+
+class Load:
+    """Remembers which events were accepted: for those we answer."""
+
+    def __init__(self, cluster: Cluster, per_second: float) -> None:
+        self.accepted: dict[str, str] = {}
+        self.refused = 0
+        self._cluster = cluster
+        self._pause = SENDERS / per_second
+        self._numbers = count(1)
+        self._stopped = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(SENDERS)]
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._stopped.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._pause):
+            number = next(self._numbers)
+            name, web = NAMES[number % len(NAMES)], WEBS[number // len(NAMES) % len(WEBS)]
+            try:
+                self.accepted[str(number)] = self._cluster.send_to(web, name, {"n": str(number)})
+            except (OSError, http.client.HTTPException):
+                self.refused += 1
