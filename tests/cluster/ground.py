@@ -14,6 +14,8 @@ from glob import glob
 from pathlib import Path
 
 import pytest
+from sqlalchemy import NullPool, create_engine
+from sqlalchemy.exc import OperationalError
 
 from tests.crash.process import free_port
 from tests.wire.harness import until
@@ -172,6 +174,17 @@ class PostgreSQL(_Listening):
             self.process.send_signal(signal.SIGQUIT)
             self.process.wait(30)
             self.process = None
+
+    def _answers(self) -> bool:
+        """A port that listens is not enough: at first it refuses everybody."""
+        if not super()._answers():
+            return False
+        engine = create_engine(self.url(self.port), poolclass=NullPool)
+        try:
+            engine.connect().close()
+        except OperationalError:
+            return False
+        return True
 
     def user(self) -> str | None:
         """It refuses to be run by root."""

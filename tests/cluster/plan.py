@@ -43,9 +43,10 @@ def plan(seed: int, seconds: float, every: float) -> list[Deed]:
         if what == "wipe" or not there:
             deeds.append(Deed(now, "wipe", "*"))
             continue
-        whom = chance.choice(there)
+        # Workers rather than web processes, as nothing is accepted while those are away.
+        [whom] = chance.choices(there, [1 if name in WEBS else 2 for name in there])
         lasts = 0.0 if what.startswith("cut") else chance.uniform(0.3, 3.0)
-        # What was just started is given the time to come up: what never works can lose nothing.
-        free_at[whom] = now + lasts + (chance.uniform(1.0, 6.0) if what == "kill" else 0.0)
+        # What was just started is mostly given the time to come up: what never works can lose nothing.
+        free_at[whom] = now + lasts + (chance.uniform(2.0, 12.0) if what == "kill" else 0.0)
         deeds.append(Deed(now, what, whom, lasts))
     return sorted(deeds)
