@@ -8,6 +8,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate
 
+from orchestrator.core.effect import StepStatus
 from orchestrator.ids import is_ulid
 from orchestrator.protocol.sync_limits import MAX_EXPRESSION
 
@@ -242,7 +243,7 @@ class StepShape(Schema):
     op = fields.String(required=True)
     status = fields.String(
         required=True,
-        validate=validate.OneOf(["Planned", "Sleeping", "Waiting", "Retrying", "Completed", "Failed"]),
+        validate=validate.OneOf([status.value.capitalize() for status in StepStatus]),
     )
     attempts = fields.Integer(required=True)
     started_at = fields.AwareDateTime(required=True, allow_none=True)

@@ -10,6 +10,7 @@ import orjson
 
 from orchestrator.api.render import moment
 from orchestrator.core.effect import Status, StepStatus
+from orchestrator.protocol import gateway
 from orchestrator.protocol.run_errors import APP_UNREACHABLE
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.history import Entry
@@ -69,3 +70,5 @@ def _open_steps(steps: Sequence[StoredStep]) -> Iterator[str]:
             yield f'step "{step.name}" sleeps until {moment(step.wake_at)}'
         elif step.status is StepStatus.WAITING:
             yield f'step "{step.name}" waits to be resumed ({step.op})'
+        elif step.status is StepStatus.PLANNED and step.op in (gateway.FETCH, gateway.AI) and step.error is None:
+            yield f'step "{step.name}" waits for the answer to a request ({step.op})'

@@ -143,11 +143,15 @@ def _is_right(server: Server, event_id: str, number: str) -> bool:
 class Witness:
     """An app over HTTP with functions of each kind, which notes in a ledger what it is asked to do."""
 
-    def __init__(self, app: App, ledger: Ledger) -> None:
+    def __init__(self, app: App, ledger: Ledger | None = None) -> None:
         self.app = app
-        self.ledger = ledger
+        self.ledger = ledger or Ledger()
         app.on_call = self.note
-        app.serve([self._chain(), self._nap(), self._group()], sync=False)
+        app.serve(self.functions(), sync=False)
+
+    def functions(self) -> list[inngest.Function[Any]]:
+        """What the app serves."""
+        return [self._chain(), self._nap(), self._group()]
 
     def _chain(self) -> inngest.Function[Any]:
         @self.app.function("chain", "chaos/chain", retries=20)
@@ -191,5 +195,5 @@ class Witness:
 
     def note(self, body: Any) -> None:
         """Note the steps a call says are done."""
-        done = {memo["data"] for memo in body["steps"].values() if isinstance(memo, dict) and "data" in memo}
+        done = [memo["data"] for memo in body["steps"].values() if isinstance(memo, dict) and "data" in memo]
         self.ledger.known_done(body["ctx"]["run_id"], [name for name in done if isinstance(name, str)])
