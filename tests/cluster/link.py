@@ -48,6 +48,7 @@ class Link:
         self._open.set()
         self._ends = set[asyncio.StreamWriter]()
         self._tasks = set[asyncio.Task[None]]()
+        self._refused = False
         self.port = 0
 
     async def listen(self) -> None:
@@ -66,6 +67,15 @@ class Link:
     def cut(self) -> None:
         """End every connection; new ones are welcome."""
         self._network.do(self._do(self._end_all))
+
+    def refuse(self) -> None:
+        """End every connection, and each new one at once."""
+        self._refused = True
+        self.cut()
+
+    def allow(self) -> None:
+        """Take connections again."""
+        self._refused = False
 
     def close(self) -> None:
         """Take no more connections, and end those there are."""
@@ -88,6 +98,9 @@ class Link:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        if self._refused:
+            writer.transport.abort()
+            return
         self._tasks.add(task)
         self._ends.add(writer)
         with suppress(OSError, asyncio.CancelledError):

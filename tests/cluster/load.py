@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+from collections import Counter
 from itertools import count
 
 from tests.cluster.cluster import WEBS, Cluster
@@ -19,7 +20,8 @@ class Load:
 
     def __init__(self, cluster: Cluster, per_second: float) -> None:
         self.accepted: dict[str, str] = {}
-        self.refused = 0
+        #: What senders saw instead of an answer, and how often.
+        self.refusals = Counter[str]()
         self._cluster = cluster
         self._pause = SENDERS / per_second
         self._numbers = count(1)
@@ -40,5 +42,10 @@ class Load:
             name, web = NAMES[number % len(NAMES)], WEBS[number // len(NAMES) % len(WEBS)]
             try:
                 self.accepted[str(number)] = self._cluster.send_to(web, name, {"n": str(number)})
-            except (OSError, http.client.HTTPException):
-                self.refused += 1
+            except (OSError, http.client.HTTPException) as error:
+                self.refusals[str(getattr(error, "reason", type(error).__name__))] += 1
+
+    @property
+    def refused(self) -> int:
+        """How many events were not accepted, as far as their senders know."""
+        return self.refusals.total()

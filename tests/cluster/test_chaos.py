@@ -42,7 +42,7 @@ def test_random_deaths_and_stops_of_every_part_lose_nothing_and_repeat_no_comple
         told = f"CHAOS_SEED={seed} CHAOS_SECONDS={SECONDS:g} CHAOS_EVERY={EVERY:g}, {dict(cluster.deaths)}"
         told += f", {len(load.accepted)} accepted, {load.refused} refused"
         settle(cluster, cluster.ledger, cluster.ledger_file, load.accepted, told)
-        print(f"{broker}: {told}, {witness.ledger.duplicates} bodies again")
+        print(f"{broker}: {told}, {witness.ledger.duplicates} bodies again; refusals {dict(load.refusals)}")
         assert [] == cluster.ledger.unexplained(cluster.disturbances, cluster.by_pid), told
         assert [] == cluster.ended_alone, told
         assert len(load.accepted) > SECONDS * EVENTS_PER_SECOND / 6, told
