@@ -11,8 +11,11 @@ from orchestrator.api.current import current_server
 from orchestrator.api.render import app_shape, function_shape
 from orchestrator.api.routing import blueprint
 from orchestrator.api.schemas import AppShape, ErrorShape, FunctionBody, FunctionShape, enveloped
+from orchestrator.engine.hold import pause, resume
 from orchestrator.errors import NotFoundError
 from orchestrator.store import functions
+
+_ACTOR = "api"
 
 routes = blueprint("apps", "Apps and their functions.")
 
@@ -42,6 +45,22 @@ def set_function(wait_look_back: bool, slug: str) -> Response:
     return envelope(function_shape(found))
 
 
+@routes.route("/v1/functions/<path:slug>/pause", methods=["POST"])
+@routes.response(200, enveloped(FunctionShape))
+@routes.alt_response(404, schema=ErrorShape)
+def pause_function(slug: str) -> Response:
+    """Let a function start no runs; those that have begun go on."""
+    return envelope(function_shape(pause(current_server().parts, _plain(slug), _ACTOR)))
+
+
+@routes.route("/v1/functions/<path:slug>/resume", methods=["POST"])
+@routes.response(200, enveloped(FunctionShape))
+@routes.alt_response(404, schema=ErrorShape)
+def resume_function(slug: str) -> Response:
+    """Let a paused function start runs again, those first that were held."""
+    return envelope(function_shape(resume(current_server().parts, _plain(slug), _ACTOR)))
+
+
 @routes.route("/v1/apps/<path:app_name>/functions")
 @routes.response(200, FunctionShape(many=True))
 @routes.alt_response(404, schema=ErrorShape)
@@ -54,3 +73,10 @@ def list_functions(app_name: str) -> Response:
             raise NotFoundError(f"there is no app {app_name[:200]}")
         found = functions.functions_of(conn, app.id)
     return plain([function_shape(function) for function in found])
+
+
+def _plain(slug: str) -> str:
+    """Databases refuse a zero byte instead of finding nothing."""
+    if "\0" in slug:
+        raise NotFoundError(f"there is no function {slug[:200]}")
+    return slug

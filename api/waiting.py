@@ -12,6 +12,8 @@ from orchestrator.api.render import moment
 from orchestrator.core.effect import Status, StepStatus
 from orchestrator.protocol import gateway
 from orchestrator.protocol.run_errors import APP_UNREACHABLE
+from orchestrator.sdk.execution import TASK
+from orchestrator.sdk.tasks import read
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.history import Entry
 from orchestrator.store.runs import StoredRun
@@ -72,3 +74,5 @@ def _open_steps(steps: Sequence[StoredStep]) -> Iterator[str]:
             yield f'step "{step.name}" waits to be resumed ({step.op})'
         elif step.status is StepStatus.PLANNED and step.op in (gateway.FETCH, gateway.AI) and step.error is None:
             yield f'step "{step.name}" waits for the answer to a request ({step.op})'
+        elif step.status is StepStatus.PLANNED and step.op == TASK and step.error is None:
+            yield f'step "{step.name}" waits for the Celery task {read(step.input or "{}").task}'

@@ -34,6 +34,8 @@ COMMANDS: dict[str, Lazy] = {
     "cancel": Lazy("orchestrator.cli.inspect", "cancel", "Cancel a run."),
     "requeue": Lazy("orchestrator.cli.inspect", "requeue", "Let a run go on whose workers were lost too often."),
     "functions": Lazy("orchestrator.cli.functions", "functions", "Set what the SDKs cannot say of a function."),
+    "pause": Lazy("orchestrator.cli.functions", "pause", "Let a function start no runs."),
+    "resume": Lazy("orchestrator.cli.functions", "resume", "Let a paused function start runs again."),
     "config": Lazy("orchestrator.cli.config_show", "config", "Look at the settings."),
     "db": Lazy("orchestrator.cli.db", "db", "Make, upgrade and check the database's schema."),
     "version": Lazy("orchestrator.cli.version", "version", "Print the version."),

@@ -10,12 +10,13 @@ from orchestrator.core.effect import Continue, Status
 from orchestrator.core.message import Threw
 from orchestrator.drivers.base import Answer
 from orchestrator.drivers.local import app_of
+from orchestrator.engine import throttle
 from orchestrator.engine.branch import Branch
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.progress import Progress
 from orchestrator.engine.settle import settle
 from orchestrator.protocol.run_errors import STATE_OVERFLOWED, error_text, too_much_state
-from orchestrator.store import jobs, run_timeouts, runs
+from orchestrator.store import functions, jobs, run_timeouts, runs
 from orchestrator.store.apply import Applied
 from orchestrator.store.jobs import Hint, Lease
 
@@ -78,8 +79,17 @@ def _take_up(parts: Parts, lease: Lease, branch: Branch | None) -> Branch | None
     if branch.loaded.timed and _is_late(parts, lease, branch):
         return None
     if branch.run.status is Status.QUEUED:
+        if branch.loaded.paused and _held(parts, lease, branch):
+            return None
         _start(parts, branch)
     return branch
+
+
+def _held(parts: Parts, lease: Lease, branch: Branch) -> bool:
+    """Hold the job until its function is resumed, unless it was meanwhile."""
+    with parts.database.write() as conn:
+        # The function's row stays locked, so that resuming comes before this, or after it and finds the job held.
+        return functions.is_paused(conn, branch.loaded.run.function_id) and jobs.hold(conn, lease)
 
 
 def _is_late(parts: Parts, lease: Lease, branch: Branch) -> bool:
@@ -100,11 +110,12 @@ def _read(parts: Parts, lease: Lease) -> Branch | None:
 
 
 def _start(parts: Parts, branch: Branch) -> None:
-    now, timeouts = parts.clock.now(), branch.function.timeouts
-    if timeouts:
+    now, timeouts, throttled = parts.clock.now(), branch.function.timeouts, branch.function.throttle is not None
+    if timeouts or throttled:
         with parts.database.write() as conn:
+            hints = throttle.begin(conn, branch.run.id, branch.loaded.run.function_id, now) if throttled else []
             started = runs.start(conn, branch.run.id, now)
-            hints = run_timeouts.begin(conn, branch.run.id, timeouts, now) if started else []
+            hints += run_timeouts.begin(conn, branch.run.id, timeouts, now) if started else []
         parts.announcer.announce(hints)
     else:
         with parts.database.write_one() as conn:

@@ -16,8 +16,9 @@ from orchestrator.core.effect import Status
 from orchestrator.core.event import FUNCTION_INVOKED, patterns
 from orchestrator.engine.branch import Held
 from orchestrator.engine.hit import hits_of, invocation_in
+from orchestrator.engine.outcome import Outcome, Start
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.start import Outcome, Start, planned, start
+from orchestrator.engine.start import start, start_of
 from orchestrator.engine.versions import Versions
 from orchestrator.errors import ExpressionError
 from orchestrator.expressions.cel import compile_expression
@@ -90,7 +91,7 @@ def _decide(
     for listener in found:
         if listener.event in names and listener.function_id not in started and _agrees(listener, outcome):
             started.add(listener.function_id)
-            outcome.starts.append(_start(versions, conn, event, listener, now))
+            outcome.starts.append(_start(versions, conn, outcome, listener, now))
     return outcome
 
 
@@ -103,8 +104,8 @@ def _invoke(versions: Versions, conn: Connection, outcome: Outcome, now: datetim
     if found is None or found.archived_at is not None:
         outcome.refused = invocation
         return
-    listener = Listener(outcome.event.name, None, found.id, found.slug, found.version)
-    outcome.starts.append(_start(versions, conn, outcome.event, listener, now, invocation.correlation_id))
+    listener = Listener(outcome.event.name, None, found.id, found.slug, found.version, found.paused_at is not None)
+    outcome.starts.append(_start(versions, conn, outcome, listener, now, invocation.correlation_id))
 
 
 def _agrees(listener: Listener, outcome: Outcome) -> bool:
@@ -120,12 +121,12 @@ def _agrees(listener: Listener, outcome: Outcome) -> bool:
 def _start(
     versions: Versions,
     conn: Connection,
-    event: StoredEvent,
+    outcome: Outcome,
     listener: Listener,
     now: datetime,
     correlation_id: str | None = None,
 ) -> Start:
-    happens_at = datetime.fromtimestamp(event.ts / 1000, now.tzinfo)
+    event = outcome.event
     run = NewRun(
         new_ulid(),
         listener.function_id,
@@ -136,4 +137,8 @@ def _start(
         queued_at=now,
         correlation_id=correlation_id,
     )
-    return planned(versions, conn, run, event, max(happens_at, now), listener.slug, now)
+    function = versions.function(conn, run.function_id, run.function_version)
+    at = max(event.happens_at, now)
+    new, warnings = start_of(function, run, event, at, listener.slug, now, paused=listener.paused)
+    outcome.warnings += warnings
+    return new

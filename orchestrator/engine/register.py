@@ -21,16 +21,7 @@ from orchestrator.store.jobs import Hint
 _log = log.get(__name__)
 
 #: Options of a function that are read and kept, and not acted upon yet.
-_NOT_APPLIED = (
-    "concurrency",
-    "throttle",
-    "rate_limit",
-    "debounce",
-    "batch",
-    "priority",
-    "singleton",
-    "idempotency",
-)
+_NOT_APPLIED = ("concurrency",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,7 +208,7 @@ def ending_of(loaded: Loaded, decision: Decision, now: datetime) -> list[Event]:
         loaded.slug,
         loaded.run.id,
         finish.status.value,
-        [loaded.event],
+        loaded.events,
         result,
         finish.error,
         loaded.run.correlation_id,

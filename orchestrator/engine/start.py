@@ -6,17 +6,22 @@ A first call is born leased to this worker where it has room for it, and announc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 
+import orjson
+
 from orchestrator import log
+from orchestrator.core.admission import asked, asks
 from orchestrator.core.effect import Status
-from orchestrator.core.function import Timeouts
+from orchestrator.core.function import Function
+from orchestrator.engine.admit import admit
 from orchestrator.engine.branch import Branch, Held
-from orchestrator.engine.hit import Hit, InvocationKey, write_hits
+from orchestrator.engine.hit import write_hits
+from orchestrator.engine.outcome import Outcome, Start
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.pause import cancel_pauses, missing_function
-from orchestrator.engine.versions import Versions
+from orchestrator.engine.settle import tell
 from orchestrator.store import events, jobs, keys, pauses, run_timeouts, runs
 from orchestrator.store.apply import Holder, answer_invoker, call_key
 from orchestrator.store.database import Connection
@@ -24,56 +29,10 @@ from orchestrator.store.events import StoredEvent
 from orchestrator.store.hits import PauseHit, answer_of
 from orchestrator.store.hits import write_hits as write_hits_hot
 from orchestrator.store.jobs import Hint, Lease
-from orchestrator.store.pauses import Pause
 from orchestrator.store.postgresql import FirstCall, HotPath
 from orchestrator.store.runs import NewRun
 
 _log = log.get(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A run to be started, `at` perhaps in the future."""
-
-    run: NewRun
-    at: datetime
-    slug: str
-    external_id: str | None
-    #: What will cancel it.
-    cancels: Sequence[Pause] = ()
-    timeouts: Timeouts = field(default=Timeouts())
-    #: When it must have begun, if there is such a time.
-    start_by: datetime | None = None
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing but the run and its first call has to be written."""
-        bare = self.external_id is None and self.run.correlation_id is None
-        return bare and not self.cancels and not self.timeouts
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What matching one event came to."""
-
-    event: StoredEvent
-    starts: list[Start] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    hits: list[Hit] = field(default_factory=list)
-    #: The event invokes a function that does not exist.
-    refused: InvocationKey | None = None
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing but runs has to be written."""
-        rest = self.warnings or self.hits or self.refused
-        return not rest and all(start.plain for start in self.starts)
-
-    @property
-    def only_resumes(self) -> bool:
-        """Whether nothing but answers to pauses has to be written."""
-        rest = self.warnings or self.starts or self.refused
-        return not rest and all(hit.step_id is not None for hit in self.hits)
 
 
 def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now: datetime) -> list[Held]:
@@ -94,25 +53,32 @@ def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now
             leases, hints = write(conn, outcomes, at_once, by, resumed)
     parts.announcer.announce(hints)
     for outcome in outcomes:
-        _tell(outcome)
+        tell_of(outcome, by)
     return held(parts, outcomes, leases, now)
 
 
-def planned(
-    versions: Versions, conn: Connection, run: NewRun, event: StoredEvent, at: datetime, slug: str, now: datetime
-) -> Start:
-    """A run that the event starts, to begin at `at`, with what may end it early."""
-    function = versions.function(conn, run.function_id, run.function_version)
+def start_of(
+    function: Function | None, run: NewRun, event: StoredEvent, at: datetime, slug: str, now: datetime, *, paused: bool
+) -> tuple[Start, list[str]]:
+    """A run that the event starts, to begin at `at`: what may end it early, and what its function asks for.
+
+    Also returns the warnings about that.
+    """
+    new = Start(run, at, slug, event.external_id, event.received_at)
     if function is None:
-        return Start(run, at, slug, event.external_id)
+        return new, []
     cancels, timeouts = cancel_pauses(run.id, function.cancels, event.payload, now), function.timeouts
-    start_by = at + timeouts.start if timeouts.start is not None else None
-    return Start(run, at, slug, event.external_id, cancels, timeouts, start_by)
+    new = replace(new, cancels=cancels, timeouts=timeouts)
+    if not (paused or asks(function)):
+        return new, []
+    of, warnings = asked(function, orjson.loads(event.payload), paused=paused, invoked=run.correlation_id is not None)
+    return replace(new, asked=of, function=function), warnings
 
 
 def chosen(outcomes: Sequence[Outcome], room: int, now: datetime) -> set[str]:
-    """Choose the runs whose first call is to begin here and now, `room` at most."""
-    due = [start.run.id for outcome in outcomes for start in outcome.starts if start.at <= now]
+    """Choose the runs whose first call is to begin here and now, `room` at most; a batch is to be read first."""
+    starts = [start for outcome in outcomes for start in outcome.starts]
+    due = [start.run.id for start in starts if start.at <= now and start.run.batch_id is None]
     return set(due[:room])
 
 
@@ -146,18 +112,21 @@ def _resume_hot(
 def write(
     conn: Connection, outcomes: Sequence[Outcome], at_once: set[str], by: Holder, resumed: int = 0
 ) -> tuple[list[Lease], list[Hint]]:
-    """Write the runs with their first calls, and leave those out of `outcomes` that are repeats.
+    """Write the runs with their first calls.
 
+    Those that are repeats or not admitted are left out of `outcomes`, and those that must wait out of `at_once`.
     Of the runs that are resumed `resumed` at most go on here and now.
     """
     _leave_out_repeats(conn, outcomes, by.now)
+    hints = admit(conn, outcomes, at_once, by)
     for outcome in outcomes:
         if outcome.warnings:
             events.warn(conn, outcome.event.id, "\n".join(outcome.warnings))
     starts = [start for outcome in outcomes for start in outcome.starts]
     if starts:
         runs.add(conn, [_running(start.run, at_once, by.now) for start in starts])
-    leases, hints = write_hits(conn, [hit for outcome in outcomes for hit in outcome.hits], by, resumed)
+    leases, resumes = write_hits(conn, [hit for outcome in outcomes for hit in outcome.hits], by, resumed)
+    hints += resumes
     for outcome in outcomes:
         if outcome.refused is not None:
             answer = {"error": missing_function(outcome.refused.function)}
@@ -169,8 +138,10 @@ def write(
             hints += _write_timeout(conn, start, start.run.id in at_once, by.now)
         if start.run.id in at_once:
             leases.append(jobs.add_leased(conn, jobs.CALL, key, start.run.id, by.owner, by.now, by.until))
+        elif start.held:
+            jobs.add_held(conn, jobs.CALL, key, start.at, start.run.id, start.priority)
         else:
-            hints.append(jobs.add(conn, jobs.CALL, key, start.at, run_id=start.run.id))
+            hints.append(jobs.add(conn, jobs.CALL, key, start.at, run_id=start.run.id, priority=start.priority))
     return leases, hints
 
 
@@ -212,10 +183,23 @@ def held(parts: Parts, outcomes: Sequence[Outcome], leases: Sequence[Lease], now
     return calls
 
 
-def _tell(outcome: Outcome) -> None:
+def tell_of(outcome: Outcome, by: Holder) -> None:
+    """Tell the log what became of an event, after the commit."""
     event = outcome.event
-    _log.info("event matched", event=event.name, event_id=event.id, functions=[it.slug for it in outcome.starts])
+    _log.info("event matched", event=event.name, event_id=event.id, functions=outcome.functions)
     for start in outcome.starts:
-        _log.info("run started", run_id=start.run.id, function=start.slug, at=start.at)
+        _log.info("run started", run_id=start.run.id, function=start.slug, at=start.at, held=start.held)
+    tell_admission(outcome, by)
+
+
+def tell_admission(outcome: Outcome, by: Holder) -> None:
+    """Tell the log what became of starts that are none."""
+    event = outcome.event
+    for slug, by_what in outcome.deferred:
+        _log.info("start deferred", event_id=event.id, function=slug, by=by_what)
+    for start, skip in outcome.skipped:
+        _log.info("run skipped", run_id=skip.run.id, function=start.slug, reason=skip.reason)
     for warning in outcome.warnings:
         _log.warning("expression failed", event_id=event.id, warning=warning)
+    for loaded, decision in outcome.cancelled:
+        tell(loaded, decision, by, max_attempts=1)

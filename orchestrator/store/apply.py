@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection
@@ -162,7 +163,7 @@ def _open(conn: Connection, opened: Opened, applied: Applied, now: datetime) -> 
     if pause.signal is not None and opened.replaces:
         pauses.give_up_signal(conn, pause.signal)
     pauses.add(conn, [pause], now)
-    whose = {"run_id": pause.run_id, "step_id": pause.step_id}
+    whose: dict[str, Any] = {"run_id": pause.run_id, "step_id": pause.step_id}
     if opened.timer:
         key = pauses.timeout_key(pause.run_id, pause.step_id or "")
         applied.hints.append(jobs.add(conn, jobs.TIME_OUT, key, pause.expires_at, payload=opened.late, **whose))
@@ -222,17 +223,20 @@ def _counts(run: Run) -> tuple[int, int, int]:
 def _write_jobs(conn: Connection, run_id: str, decision: Decision, applied: Applied, by: Holder) -> None:
     if decision.run.status.final:
         return
-    planned = [effect.step_id for effect in decision.effects if isinstance(effect, AddCall)]
+    planned = [effect.step_id for effect in decision.effects if isinstance(effect, AddCall) and not effect.task]
     applied.hints += jobs.add_calls(conn, run_id, planned, decision.run.last_seq, by.now)
     for effect in decision.effects:
         match effect:
+            case AddCall(step_id, task=True):
+                key = f"step:{run_id}:{step_id}"
+                applied.hints.append(jobs.add(conn, jobs.TASK, key, by.now, run_id=run_id, step_id=step_id))
             case AddWake(step_id, at):
                 key = f"wake:{run_id}:{step_id}"
                 applied.hints.append(jobs.add(conn, jobs.WAKE, key, at, run_id=run_id, step_id=step_id))
             case AddFetch(step_id, request):
                 key = f"fetch:{run_id}:{step_id}"
-                whose = {"run_id": run_id, "step_id": step_id}
-                applied.hints.append(jobs.add(conn, jobs.FETCH, key, by.now, payload=request, **whose))
+                hint = jobs.add(conn, jobs.FETCH, key, by.now, run_id=run_id, step_id=step_id, payload=request)
+                applied.hints.append(hint)
             case ClosePause(step_id):
                 pauses.drop_timeout(conn, run_id, step_id)
             case Discover():

@@ -1,7 +1,8 @@
 """Jobs: units of queued work, due now or later.
 
-A job is *ready* (perhaps only from `run_at` on), *leased* to a process until `lease_until`, or *dead*; done jobs are
-deleted.  `generation` rises with every lease and fences the past: what a former holder writes is refused.
+A job is *ready* (perhaps only from `run_at` on), *leased* to a process until `lease_until`, *held* until somebody lets
+it go, or *dead*; done jobs are deleted.  `generation` rises with every lease and fences the past: what a former holder
+writes is refused.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, ins
 
 from orchestrator.store.tables import apps, functions, jobs, runs
 
-MATCH, CALL, WAKE, FETCH = "match", "call", "wake", "gateway"
+MATCH, CALL, TASK, WAKE, FETCH = "match", "call", "task", "wake", "gateway"
 RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
 RUN_TIMEOUT, CANCEL_ALL = "run_timeout", "cancel_all"
 
-READY, LEASED, DEAD = 2, 3, 5
+HELD, READY, LEASED, DEAD = 0, 2, 3, 5
 # As literals, so that the partial indexes on them are used (a parameter would make a plan that scans).
 IS_READY = jobs.c.state == literal_column("2")
 IS_LEASED = jobs.c.state == literal_column("3")
@@ -51,6 +52,8 @@ class Hint:
     run_at: datetime
     #: Only processes that hold this app can do it; None: whoever comes.
     app: str | None = None
+    #: Seconds by which it is ahead of its time where many are due.
+    priority: int = 0
 
 
 BY_ID = jobs.c.id == bindparam("job_id")
@@ -59,9 +62,9 @@ _RUN = select(runs.c.id).where(runs.c.id == bindparam("held_run")).with_for_upda
 # Locks the run before the job, in the same statement: for writes that may go on to change the run.
 _FENCE_AND_RUN = and_(FENCE, select(func.count()).select_from(_RUN).scalar_subquery() >= literal_column("0"))
 
-_LEASE = (
+TAKE = (
     update(jobs)
-    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_READY, jobs.c.run_at <= bindparam("now"))
+    .where(IS_READY)
     .values(
         state=literal_column("3"),
         generation=jobs.c.generation + 1,
@@ -81,13 +84,13 @@ _LEASE = (
         jobs.c.payload,
     )
 )
+_LEASE = TAKE.where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.run_at <= bindparam("now"))
+_FOR_AN_APP = jobs.c.kind.in_([literal_column("'call'"), literal_column("'task'")])
 #: The name of the app, where that lives in processes and is not reached over the network.
 _APP = (
     select(apps.c.name)
     .select_from(runs.join(functions, functions.c.id == runs.c.function_id).join(apps, apps.c.id == functions.c.app_id))
-    .where(
-        runs.c.id == jobs.c.run_id, jobs.c.kind == literal_column("'call'"), apps.c.method == literal_column("'local'")
-    )
+    .where(runs.c.id == jobs.c.run_id, _FOR_AN_APP, apps.c.method == literal_column("'local'"))
     .scalar_subquery()
 )
 INSERT = insert(jobs)
@@ -112,7 +115,7 @@ _RETRY = (
         announced_at=None,
     )
 )
-_RELEASE = (
+RELEASE = (
     update(jobs)
     .where(FENCE)
     .values(state=literal_column("2"), run_at=bindparam("at"), owner=None, lease_until=None, announced_at=None)
@@ -136,7 +139,7 @@ _MARK_AGAIN = update(jobs).where(jobs.c.key == bindparam("of_key")).values(again
 _GENERATIONS = select(jobs.c.id, jobs.c.generation).where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_LEASED)
 _EXTEND = update(jobs).where(FENCE).values(lease_until=bindparam("until"))
 _DUE = (
-    select(jobs.c.id, jobs.c.kind, jobs.c.run_at, _APP.label("app"))
+    select(jobs.c.id, jobs.c.kind, jobs.c.run_at, _APP.label("app"), jobs.c.priority)
     .where(
         IS_READY,
         jobs.c.run_at <= bindparam("until"),
@@ -153,6 +156,13 @@ _DUE = (
     .limit(bindparam("most"))
 )
 # One that is not due yet counts as announced at its time: only some time after that it is told again.
+_FREE = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.state == literal_column("0"))
+    .values(state=literal_column("2"), run_at=bindparam("at"), announced_at=None)
+    .returning(jobs.c.id)
+)
+_HOLD = update(jobs).where(FENCE).values(state=literal_column("0"), owner=None, lease_until=None, announced_at=None)
 _ANNOUNCED = (
     update(jobs)
     .where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_READY)
@@ -175,10 +185,27 @@ def add(
     run_id: str | None = None,
     step_id: str | None = None,
     payload: str | None = None,
+    priority: int = 0,
 ) -> Hint:
     """Add one ready job."""
-    row = new_row(kind, key, run_at, run_id, step_id, payload)
-    return Hint(_insert(conn, row), kind, run_at)
+    row = new_row(kind, key, run_at, run_id, step_id, payload) | ({"priority": priority} if priority else {})
+    return Hint(_insert(conn, row), kind, run_at, priority=priority)
+
+
+def add_held(conn: Connection, kind: str, key: str, run_at: datetime, run_id: str, priority: int = 0) -> None:
+    """Add one job that is not to be done until somebody lets it go."""
+    row = new_row(kind, key, run_at, run_id, None, None)
+    _insert(conn, row | {"state": HELD, "priority": priority})
+
+
+def free(conn: Connection, ids: Sequence[int], at: datetime) -> set[int]:
+    """Make held jobs ready; returns those that were held."""
+    return {row.id for row in conn.execute(_FREE, {"ids": list(ids), "at": at})} if ids else set()
+
+
+def hold(conn: Connection, lease: Lease) -> bool:
+    """Give the job back, not to be done until somebody lets it go; False: the lease is lost."""
+    return conn.execute(_HOLD, fence(lease)).rowcount == 1
 
 
 def add_calls(conn: Connection, run_id: str, step_ids: Sequence[str], last_seq: int, run_at: datetime) -> list[Hint]:
@@ -249,7 +276,7 @@ def retry(conn: Connection, lease: Lease, at: datetime, attempt: int, error: str
 
 def release(conn: Connection, lease: Lease, at: datetime) -> bool:
     """Give the job back as it is; False: the lease is lost."""
-    return conn.execute(_RELEASE, fence(lease) | {"at": at}).rowcount == 1
+    return conn.execute(RELEASE, fence(lease) | {"at": at}).rowcount == 1
 
 
 def end(conn: Connection, lease: Lease) -> bool:
@@ -309,7 +336,7 @@ def due(
     now = now or until
     values = {"until": until, "announced_before": announced_before, "most": most, "now": now, "settled": now - grace}
     rows = conn.execute(_DUE, values)
-    return [Hint(row.id, row.kind, row.run_at, row.app) for row in rows]
+    return [Hint(row.id, row.kind, row.run_at, row.app, row.priority) for row in rows]
 
 
 def announced(conn: Connection, ids: Sequence[int], at: datetime) -> None:

@@ -231,3 +231,12 @@ def test_a_setting_that_is_none_is_refused(orchestrator: Run, server: FakeServer
     result = orchestrator("functions", "set", "shop-pay", setting, "--server", server.url)
 
     assert (Exit.USAGE, []) == (result.exit_code, server.asked)
+
+
+@pytest.mark.parametrize(("command", "said"), [("pause", "paused shop-pay"), ("resume", "resumed shop-pay")])
+def test_a_function_is_paused_and_resumed(orchestrator: Run, server: FakeServer, command: str, said: str):
+    server.answers[f"POST /v1/functions/shop-pay/{command}"] = (200, {"data": {}})
+
+    result = orchestrator(command, "shop-pay", "--server", server.url)
+
+    assert (Exit.OK, said) == (result.exit_code, result.stdout.strip()[: len(said)])

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.ids import new_ulid
-from orchestrator.store import jobs, losses
+from orchestrator.store import jobs, losses, tasks
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Hint, Lease
 from tests.store.factories import NOW, UNTIL, add_job, add_leased, after, at_once, job, take
@@ -142,6 +142,31 @@ def test_a_released_job_comes_back_as_it_was(database: Database) -> None:
         back = take(conn, lease.job_id, now=after(1))
 
     assert (2, 0, 3) == (back.attempt, back.crashes, back.generation)
+
+
+def test_a_task_job_is_claimed_by_its_key_also_before_its_time_and_by_one_only(database: Database) -> None:
+    with database.write() as conn:
+        sent = add_leased(conn, "step", kind=jobs.TASK)
+        assert tasks.sent(conn, sent, after(60), "0:1")
+
+    claims = at_once(*[lambda: _claim(database, "step", 0)] * 4)
+
+    [lease] = [claimed for claimed in claims if claimed is not None]
+    assert (sent.job_id, 2, "0:1") == (lease.job_id, lease.generation, lease.payload)
+
+
+def test_a_claim_is_for_one_attempt_of_a_task_job(database: Database) -> None:
+    with database.write() as conn:
+        add_job(conn, "call")
+        jobs.retry(conn, add_leased(conn, "step", kind=jobs.TASK), after(60), 1, "{}")
+
+    assert [None, None, None] == [_claim(database, *of) for of in (("call", 0), ("step", 0), ("other", 0))]
+    assert _claim(database, "step", 1) is not None
+
+
+def _claim(database: Database, key: str, attempt: int) -> Lease | None:
+    with database.write() as conn:
+        return tasks.claim(conn, key, attempt, "worker", UNTIL)
 
 
 def test_one_more_call_is_wanted_once_however_often_it_is_asked_for(database: Database) -> None:

@@ -8,14 +8,18 @@ from typing import Any
 
 from sqlalchemy import Connection, event, select
 
-from orchestrator.core.effect import Status, StepStatus
+from orchestrator.core.effect import Finish, Status, StepStatus
 from orchestrator.core.function import Timeouts
 from orchestrator.core.run import Run
 from orchestrator.ids import new_ulid
 from orchestrator.store import (
+    admissions,
+    batches,
     cancellations,
     events,
     functions,
+    gates,
+    held,
     history,
     jobs,
     keys,
@@ -24,17 +28,21 @@ from orchestrator.store import (
     run_timeouts,
     runs,
     steps,
+    tasks,
+    throttles,
+    timers,
 )
 from orchestrator.store.cancellations import Cancellation
 from orchestrator.store.database import Database
 from orchestrator.store.ends import END, StepEnd, values_of, write_all
 from orchestrator.store.hits import HIT
 from orchestrator.store.jobs import Lease
+from orchestrator.store.postgresql_groups import ENDS, STEPS, Done, End, ends_values, steps_values
 from orchestrator.store.tables import metadata
 from tests.store.factories import BY, NOW, UNTIL, a_step, add_app, after, an_event, insert_rows
 
 #: These index the jobs of one state only, so that reading all of one is reading what the query is about.
-SMALL = {"ix_jobs_ready", "ix_jobs_leased"}
+SMALL = {"ix_jobs_ready", "ix_jobs_leased", "ix_jobs_held"}
 LARGE = {table.name for table in metadata.sorted_tables} - {"apps"}
 
 RUN = new_ulid()
@@ -50,6 +58,8 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "held_with_run": lambda conn: jobs.held_with_run(conn, LEASE),
     "reset": lambda conn: jobs.reset(conn, LEASE),
     "retry": lambda conn: jobs.retry(conn, LEASE, NOW, 1, "{}"),
+    "claim task": lambda conn: tasks.claim(conn, "call:7", 0, "w", UNTIL),
+    "sent": lambda conn: tasks.sent(conn, LEASE, NOW, "0:1"),
     "release": lambda conn: jobs.release(conn, LEASE, NOW),
     "end": lambda conn: jobs.end(conn, LEASE),
     "once_more": lambda conn: jobs.once_more(conn, LEASE),
@@ -73,6 +83,8 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "load run": lambda conn: runs.load(conn, RUN),
     "memo_until": lambda conn: steps.memo_until(conn, RUN, 3),
     "hit pauses": lambda conn: hit_pauses(conn),
+    "steps of several runs": lambda conn: store_steps(conn),
+    "ends of several runs": lambda conn: end_runs(conn),
     "end steps": lambda conn: end_steps(conn),
     "lock run": lambda conn: runs.lock(conn, RUN, ["s1", "s2"]),
     "start": lambda conn: runs.start(conn, RUN, NOW),
@@ -83,6 +95,7 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "memos": lambda conn: steps.memos(conn, RUN),
     "save steps": lambda conn: steps.save(conn, RUN, [a_step("s1", fresh=False), a_step("new")], NOW),
     "deferred": lambda conn: steps.deferred(conn, RUN, 20),
+    "step": lambda conn: steps.get(conn, RUN, "s1"),
     "steps of run": lambda conn: steps.of_run(conn, RUN),
     "history of run": lambda conn: history.of_run(conn, RUN),
     "listeners": lambda conn: functions.listeners(conn, ["e7/a.b", "e8"]),
@@ -100,6 +113,31 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "give_up_signal": lambda conn: pauses.give_up_signal(conn, "signal"),
     "close": lambda conn: pauses.close(conn, RUN, "s1"),
     "close_all_of_run": lambda conn: pauses.close_all_of_run(conn, RUN),
+    "lock gates": lambda conn: gates.lock(conn, {"rate:7": "f7", "rate:9": "f7"}, NOW),
+    "save gate": lambda conn: gates.save(conn, "rate:7", "{}", NOW),
+    "expire gates": lambda conn: gates.expire(conn, NOW, most=10),
+    "admissions": lambda conn: admissions.between(conn, "rate:7", range(3, 5)),
+    "add admissions": lambda conn: admissions.add(conn, "rate:7", {9_999: NOW}, 3),
+    "timer": lambda conn: timers.get(conn, 7),
+    "wind": lambda conn: timers.wind(conn, gates.DEBOUNCE, "call:0", NOW),
+    "end timer": lambda conn: timers.end(conn, "call:0"),
+    "events of batch": lambda conn: batches.payloads(conn, RUN),
+    "ids of batch": lambda conn: batches.event_ids(conn, RUN),
+    "active": lambda conn: runs.active(conn, "singleton:7"),
+    "ahead": lambda conn: throttles.ahead(conn, "throttle:7"),
+    "any_before": lambda conn: throttles.any_before(conn, "throttle:7", NOW, NOW),
+    "first": lambda conn: throttles.first(conn, "throttle:7", NOW, 100),
+    "earliest": lambda conn: throttles.earliest(conn, "throttle:7"),
+    "let_go": lambda conn: throttles.let_go(conn, [RUN, new_ulid()], NOW),
+    "gate_of": lambda conn: throttles.gate_of(conn, RUN),
+    "forget": lambda conn: throttles.forget(conn, RUN),
+    "forget_over": lambda conn: throttles.forget_over(conn, "throttle:7"),
+    "free": lambda conn: jobs.free(conn, list(range(2, 40)), NOW),
+    "hold": lambda conn: jobs.hold(conn, LEASE),
+    "set_paused": lambda conn: functions.set_paused(conn, "f7", NOW),
+    "held for a pause": lambda conn: held.of_function(conn, "f7", 100),
+    "throttles of function": lambda conn: held.throttles_of(conn, "f7"),
+    "is_paused": lambda conn: functions.is_paused(conn, "f7"),
     "drop_timeout": lambda conn: pauses.drop_timeout(conn, RUN, "s1"),
     "overdue": lambda conn: run_timeouts.overdue(conn, RUN, NOW),
     "begin": lambda conn: run_timeouts.begin(conn, RUN, Timeouts(NOW - NOW), NOW),
@@ -131,11 +169,29 @@ def end_steps(conn: Connection) -> None:
         write_all(conn, ended)
 
 
+def store_steps(conn: Connection) -> None:
+    done = [Done(Lease(number, 1, jobs.CALL, "k", RUN), a_step(f"new{number}"), 9, NOW) for number in (7, 27)]
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql(STEPS, steps_values(done))
+    else:
+        steps.save(conn, RUN, [one.step for one in done], NOW)
+
+
+def end_runs(conn: Connection) -> None:
+    finish = Finish(Status.COMPLETED, "1")
+    ends = [End(RUN, Lease(number, 1, jobs.CALL, "k", RUN), finish, [an_event()], NOW) for number in (7, 27)]
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql(ENDS, ends_values(ends))
+    else:
+        runs.finish(conn, RUN, Status.COMPLETED, None, None, NOW)
+
+
 def crowd(conn: Connection) -> None:
     """20 000 jobs: most of them far away, a tenth due, a twentieth leased; and runs, steps and events to match."""
     ids = [RUN, *(new_ulid() for _ in range(1_999))]
     run = {"function_id": "f", "function_version": 1, "event_name": "e", "status": "running", "queued_at": NOW}
-    insert_rows(conn, "runs", [run | {"id": it, "event_id": it} for it in ids])
+    options = [{"batch_id": it, "singleton": f"singleton:{at}"} for at, it in enumerate(ids)]
+    insert_rows(conn, "runs", [run | {"id": it, "event_id": it} | of for it, of in zip(ids, options, strict=True)])
     event = {"ts": 0, "payload": "{}", "received_at": NOW}
     insert_rows(conn, "events", [event | {"id": it, "name": f"e{at}"} for at, it in enumerate(ids)])
     insert_rows(conn, "history", [{"run_id": it, "kind": "k", "at": NOW} for it in ids])
@@ -146,6 +202,18 @@ def crowd(conn: Connection) -> None:
     term = {"event_name": "e1", "term_path": '["data","n"]'}
     insert_rows(
         conn, "pauses", [pause | term | {"id": it, "run_id": it, "term_key": f"n:{at}"} for at, it in enumerate(ids)]
+    )
+    insert_rows(conn, "batch_events", [{"batch_id": it, "event_id": it} for it in ids])
+    gate = {"state": "{}"}
+    insert_rows(
+        conn,
+        "gates",
+        [gate | {"key": f"rate:{at}", "function_id": f"f{at}", "expires_at": after(at)} for at in range(4_000)],
+    )
+    insert_rows(conn, "admissions", [{"gate": f"rate:{at}", "number": at % 9, "at": NOW} for at in range(4_000)])
+    waiting = {"at": NOW, "position": NOW, "let_go": False}
+    insert_rows(
+        conn, "throttled", [waiting | {"run_id": it, "gate": f"throttle:{at % 50}"} for at, it in enumerate(ids)]
     )
     order = {"app_id": "a", "started_before": NOW, "created_at": NOW}
     insert_rows(conn, "cancellations", [order | {"id": it} for it in ids])

@@ -77,8 +77,14 @@ def defaults(url: str) -> dict[str, str]:
     return found
 
 
-def test_the_small_indexes_on_jobs_cover_one_state_each(url: str) -> None:
-    assert {"ix_jobs_leased": "state = 3", "ix_jobs_ready": "state = 2"} == partial_indexes(url)
+def test_the_small_indexes_cover_one_state_of_jobs_each_and_the_runs_with_an_option(url: str) -> None:
+    assert {
+        "ix_jobs_held": "state = 0",
+        "ix_jobs_leased": "state = 3",
+        "ix_jobs_ready": "state = 2",
+        "ix_runs_batch_id": "batch_id IS NOT NULL",
+        "ix_runs_singleton": "singleton IS NOT NULL",
+    } == partial_indexes(url)
 
 
 def test_upgrading_twice_does_nothing_the_second_time(blank_url: str) -> None:
