@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import threading
+import urllib.error
 from collections import Counter
 from itertools import count
 
@@ -39,11 +40,21 @@ class Load:
     def _run(self) -> None:
         while not self._stopped.wait(self._pause):
             number = next(self._numbers)
-            name, web = NAMES[number % len(NAMES)], WEBS[number // len(NAMES) % len(WEBS)]
             try:
-                self.accepted[str(number)] = self._cluster.send_to(web, name, {"n": str(number)})
+                self.accepted[str(number)] = self._send(number)
             except (OSError, http.client.HTTPException) as error:
                 self.refusals[str(getattr(error, "reason", type(error).__name__))] += 1
+
+    def _send(self, number: int) -> str:
+        """Send to one web process, and to the other if nobody listens there, as a load balancer does."""
+        name, data = NAMES[number % len(NAMES)], {"n": str(number)}
+        first = number // len(NAMES) % len(WEBS)
+        try:
+            return self._cluster.send_to(WEBS[first], name, data)
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, ConnectionRefusedError):
+                raise
+            return self._cluster.send_to(WEBS[first - 1], name, data)
 
     @property
     def refused(self) -> int:
