@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help dev test test-services lint format types imports mutate ci bench lock venv clean
+.PHONY: help dev test test-services chaos lint format types imports mutate ci bench lock venv clean
 
 help: ## list the chores
 	@echo "make CHORE [ARGS=...]"
@@ -26,6 +26,9 @@ test-services: venv ## run the tests on PostgreSQL with RabbitMQ and Redis, in p
 	@$(BIN)/python -m pytest tests/wire_js --on pg-rabbitmq $(ARGS)
 	@$(BIN)/python -m pytest tests/wire/test_run_loop.py --on pg-redis $(ARGS)
 	@$(BIN)/python -m pytest -m services tests/cluster tests/deploy $(ARGS)
+
+chaos: venv ## kill every part at random, for minutes (ARGS="--seconds 600 --seed 7 --broker redis", or --help)
+	@$(BIN)/python -m tests.cluster $(ARGS)
 
 lint: venv ## check style and format
 	@$(BIN)/ruff check .

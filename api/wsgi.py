@@ -19,6 +19,7 @@ from orchestrator.engine.ingest import Ingest
 from orchestrator.errors import ConfigError
 from orchestrator.queue.announce import BrokerAnnouncer, Silence
 from orchestrator.store import schema
+from orchestrator.store.patience import patiently
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -52,12 +53,13 @@ def settings() -> config.Config:
 
 
 def make_app(configured: config.Config) -> Vital:
-    """The application for a configuration."""
-    if configured.database_url is None:
+    """The application for a configuration; waits a while for a database that is away."""
+    url = configured.database_url
+    if url is None:
         raise ConfigError("database_url is not set: give DATABASE_URL (or ORCHESTRATOR_DATABASE_URL) a database")
-    schema.check(configured.database_url)
+    patiently(lambda: schema.check(url))
     announcer = BrokerAnnouncer(configured.broker_url) if configured.broker_url else Silence()
-    parts = bootstrap.parts(configured, configured.database_url, announcer, clock=SystemClock())
+    parts = bootstrap.parts(configured, url, announcer, clock=SystemClock())
     return front(configured, parts, Ingest(parts))
 
 

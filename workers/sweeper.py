@@ -73,8 +73,8 @@ class Sweeper:
             with self._parts.database.read() as conn:
                 former = losses.owners(conn)
             recover(self._parts, former)
-        self._sweep(grace=timedelta())
-        self._give_sign()
+        self._do(_Chore("first sweep", self._every, lambda: self._sweep(grace=timedelta())))
+        self._do(_Chore("first sign", workers.EVERY, self._give_sign))
         self._thread.start()
 
     def stop(self) -> None:
