@@ -12,6 +12,7 @@ from datetime import timedelta
 from orchestrator import log
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.recover import recover
+from orchestrator.queue.admit import set_right
 from orchestrator.queue.sweep import GRACE, sweep, tidy
 from orchestrator.store import losses
 
@@ -81,12 +82,16 @@ class Sweeper:
             _Chore("judge", JUDGE, self._judge),
             _Chore("recover", RECOVER, self._recover),
             _Chore("tidy", TIDY, lambda: tidy(self._parts.database, self._parts.clock.now())),
+            _Chore("slots", TIDY, self._set_right),
         ]
 
     def _recover(self) -> None:
         """Take back what ran out; but first prolong our own, which a process that was suspended has not done."""
         self._parts.holdings.beat(self._parts.clock.now())
         recover(self._parts)
+
+    def _set_right(self) -> None:
+        set_right(self._parts.database, self._parts.announcer, self._parts.clock.now())
 
     def _do(self, chore: _Chore) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Pauses; which run invoked a run; and whether a function's waits look back."""
+"""Pauses; which run invoked a run; whether a function's waits look back; pools and slots; and the audit."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+
+_Serial = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
@@ -35,10 +37,65 @@ def upgrade() -> None:
     op.create_index("ix_pauses_event", "pauses", ["event_name", "term_path", "term_key", "id"], unique=False)
     op.add_column("runs", sa.Column("correlation_id", sa.String(length=96), nullable=True))
     op.add_column("functions", sa.Column("wait_look_back", sa.Boolean(), server_default=sa.false(), nullable=False))
+    _make_pools()
+    op.create_table(
+        "audit",
+        sa.Column("id", _Serial, autoincrement=True, nullable=False),
+        sa.Column("at", Moment(), nullable=False),
+        sa.Column("action", sa.String(length=64), nullable=False),
+        sa.Column("subject", sa.String(length=512), nullable=False),
+        sa.Column("actor", sa.String(length=255), nullable=True),
+        sa.Column("data", LongText, nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
+    )
+    op.create_index(op.f("ix_audit_subject"), "audit", ["subject"], unique=False)
+
+
+def _make_pools() -> None:
+    op.create_table(
+        "concurrency_limits",
+        sa.Column("function_id", sa.String(length=36), nullable=False),
+        sa.Column("id", sa.String(length=16), nullable=False),
+        sa.Column("position", sa.SmallInteger(), nullable=False),
+        sa.Column("declared", sa.Integer(), nullable=False),
+        sa.Column("override", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("function_id", "id", name=op.f("pk_concurrency_limits")),
+    )
+    op.create_index("ix_concurrency_limits_id", "concurrency_limits", ["id"], unique=False)
+    op.create_table(
+        "pools",
+        sa.Column("key", sa.String(length=48), nullable=False),
+        sa.Column("used", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("waiting", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("turn", sa.String(length=16), nullable=False),
+        sa.Column("limit_id", sa.String(length=16), nullable=False),
+        sa.Column("function_id", sa.String(length=36), nullable=True),
+        sa.Column("value", sa.String(length=255), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_pools")),
+    )
+    waiting = sa.text("waiting > 0")
+    op.create_index("ix_pools_waiting", "pools", ["key"], unique=False, sqlite_where=waiting, postgresql_where=waiting)
+    op.create_table(
+        "slots",
+        sa.Column("id", _Serial, autoincrement=True, nullable=False),
+        sa.Column("pool", sa.String(length=48), nullable=False),
+        sa.Column("run_id", Ulid(), nullable=False),
+        sa.Column("job_id", sa.BigInteger(), nullable=True),
+        sa.Column("since", Moment(), nullable=False),
+        sa.Column("owner", sa.String(length=36), nullable=True),
+        sa.Column("until", Moment(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_slots")),
+    )
+    op.create_index(op.f("ix_slots_pool"), "slots", ["pool"], unique=False)
+    op.create_index(op.f("ix_slots_run_id"), "slots", ["run_id"], unique=False)
+    leased = sa.text("until IS NOT NULL")
+    op.create_index("ix_slots_until", "slots", ["until"], unique=False, sqlite_where=leased, postgresql_where=leased)
 
 
 def downgrade() -> None:
     """Drop them."""
+    for table in ("audit", "slots", "pools", "concurrency_limits"):
+        op.drop_table(table)
     op.drop_column("functions", "wait_look_back")
     op.drop_column("runs", "correlation_id")
     op.drop_index("ix_pauses_event", table_name="pauses")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 
 from orchestrator import log
@@ -10,6 +11,7 @@ from orchestrator.core.effect import Continue, Status
 from orchestrator.core.message import Threw
 from orchestrator.drivers.base import Answer
 from orchestrator.engine.branch import Branch
+from orchestrator.engine.enter import TURN, enter, give_way, let_go, others_wait
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import settle
 from orchestrator.store import jobs, runs
@@ -25,15 +27,23 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
     `branch` is the run as far as it is known already.
     """
     began, calls = parts.clock.now(), 0
+    turn = began
     held: Lease | None = lease
     while held is not None:
         with parts.holdings.holding(held):
             branch = branch or _take_up(parts, held)
-            if branch is None:
+            held = enter(parts, held, branch) if branch is not None else None
+            if branch is None or held is None:
                 return
+            if branch.run.status is Status.QUEUED:
+                _start(parts, branch)
+            limits = branch.loaded.run.limits
+            parts.holdings.keep([held])
             answer = _overflow(parts, held, branch) or parts.driver.call(branch.call(parts, held))
             applied, follows = _settle(parts, held, branch, answer)
         calls += 1
+        if not applied.accepted:
+            let_go(parts, held)
         if applied.lease is None or not applied.accepted:
             return
         branch = branch if follows else None
@@ -41,6 +51,11 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
         if _had_its_turn(parts, began, calls):
             _hand_on(parts, held)
             return
+        if limits is not None and held.admitted and parts.clock.now() - turn >= TURN:
+            if others_wait(parts, limits):
+                give_way(parts, held)
+                return
+            turn = parts.clock.now()
 
 
 def _take_up(parts: Parts, lease: Lease) -> Branch | None:
@@ -54,14 +69,13 @@ def _take_up(parts: Parts, lease: Lease) -> Branch | None:
         gone = f'{{"name":"FunctionRemoved","message":"the function {branch.slug} is no longer served by its app"}}'
         _settle(parts, lease, branch, Answer(Threw(None, lease.attempt, gone, retryable=False)))
         return None
-    if branch.run.status is Status.QUEUED:
-        _start(parts, branch)
     return branch
 
 
 def _start(parts: Parts, branch: Branch) -> None:
     with parts.database.write() as conn:
         runs.start(conn, branch.run.id, parts.clock.now())
+    branch.run = replace(branch.run, status=Status.RUNNING)
 
 
 def _settle(parts: Parts, lease: Lease, branch: Branch, answer: Answer) -> tuple[Applied, bool]:

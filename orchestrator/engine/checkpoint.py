@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from orchestrator.core.message import Checkpointed
 from orchestrator.core.run import advance
+from orchestrator.engine.enter import follow_up
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import ending_of, tell
 from orchestrator.errors import ConflictError, RequestError
@@ -33,10 +34,11 @@ def checkpoint(parts: Parts, run_id: str, taken: Checkpoint) -> None:
         if lease is None or lease.run_id != run_id or lease.step_id is not None:
             raise _stale(run_id)
         decision = advance(before, Checkpointed(None, lease.attempt, taken.steps), policy, by.now, parts.chance())
-        applied = apply(conn, lease, before, decision, ending_of(loaded, decision, by.now), by)
+        limited = loaded.run.limits is not None
+        applied = apply(conn, lease, before, decision, ending_of(loaded, decision, by.now), by, limited=limited)
         if not applied.accepted:
             raise _stale(run_id)
-    parts.announcer.announce(applied.hints)
+    follow_up(parts, applied)
     tell(loaded, decision, by, policy.max_attempts)
     if decision.run.status.final:
         raise _stale(run_id)

@@ -17,7 +17,7 @@ from orchestrator.core.event import FUNCTION_INVOKED, patterns
 from orchestrator.engine.branch import Held
 from orchestrator.engine.hit import hits_of, invocation_in
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.start import Outcome, Start, cancels_of, start
+from orchestrator.engine.start import Outcome, Start, cancels_of, start, with_limits
 from orchestrator.engine.versions import Versions
 from orchestrator.errors import ExpressionError
 from orchestrator.expressions.cel import compile_expression
@@ -90,7 +90,7 @@ def _decide(
     for listener in found:
         if listener.event in names and listener.function_id not in started and _agrees(listener, outcome):
             started.add(listener.function_id)
-            outcome.starts.append(_start(versions, conn, event, listener, now))
+            outcome.starts.append(_start(versions, conn, outcome, listener, now))
     return outcome
 
 
@@ -104,7 +104,7 @@ def _invoke(versions: Versions, conn: Connection, outcome: Outcome, now: datetim
         outcome.refused = invocation
         return
     listener = Listener(outcome.event.name, None, found.id, found.slug, found.version)
-    outcome.starts.append(_start(versions, conn, outcome.event, listener, now, invocation.correlation_id))
+    outcome.starts.append(_start(versions, conn, outcome, listener, now, invocation.correlation_id))
 
 
 def _agrees(listener: Listener, outcome: Outcome) -> bool:
@@ -120,11 +120,12 @@ def _agrees(listener: Listener, outcome: Outcome) -> bool:
 def _start(
     versions: Versions,
     conn: Connection,
-    event: StoredEvent,
+    outcome: Outcome,
     listener: Listener,
     now: datetime,
     correlation_id: str | None = None,
 ) -> Start:
+    event = outcome.event
     happens_at = datetime.fromtimestamp(event.ts / 1000, now.tzinfo)
     run = NewRun(
         new_ulid(),
@@ -136,5 +137,7 @@ def _start(
         queued_at=now,
         correlation_id=correlation_id,
     )
+    run, warnings = with_limits(versions, conn, run, event.payload)
+    outcome.warnings += [f'"{listener.slug}": {warning}' for warning in warnings]
     cancels = cancels_of(versions, conn, run, event.payload, now)
     return Start(run, max(happens_at, now), listener.slug, event.external_id, cancels)

@@ -22,7 +22,6 @@ _log = log.get(__name__)
 
 #: Options of a function that are read and kept, and not acted upon yet.
 _NOT_APPLIED = (
-    "concurrency",
     "throttle",
     "rate_limit",
     "debounce",

@@ -24,6 +24,7 @@ from orchestrator.core.message import (
     Woke,
 )
 from orchestrator.core.run import Decision, Run, advance
+from orchestrator.engine.enter import follow_up
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.pause import may_wait, opened_by
 from orchestrator.ids import new_ulid
@@ -84,6 +85,8 @@ def _settle(
     by = parts.holder()
     policy = parts.settings.policy(max_attempts)
     hot = parts.database.hot if loaded.run.correlation_id is None else None
+    if loaded.run.limits is not None:
+        hot = None
     if known is not None and lease is not None and hot is not None:
         decision = advance(known, message, policy, by.now, parts.chance())
         ending = ending_of(loaded, decision, by.now)
@@ -114,12 +117,13 @@ def _settle(
             by,
             opened=opened_by(conn, loaded, decision, by.now),
             correlation_id=loaded.run.correlation_id,
+            limited=loaded.run.limits is not None,
         )
         # While it goes on with what it knows the holder needs nothing stored; else it reads the run again.
         goes_on = isinstance(decision.then, Continue) and sent is None
         if applied.accepted and request_version is not None and not goes_on and not decision.run.status.final:
             runs.set_request_version(conn, before.id, request_version)
-    parts.announcer.announce(applied.hints)
+    follow_up(parts, applied)
     if applied.accepted:
         tell(loaded, decision, by, max_attempts)
     return applied, decision

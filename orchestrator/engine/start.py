@@ -9,7 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+import orjson
+
 from orchestrator import log
+from orchestrator.core.concurrency import needs
 from orchestrator.core.effect import Status
 from orchestrator.engine.branch import Branch, Held
 from orchestrator.engine.hit import Hit, InvocationKey, write_hits
@@ -81,6 +84,15 @@ def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now
     return held(parts, outcomes, leases, now)
 
 
+def with_limits(versions: Versions, conn: Connection, run: NewRun, event: str) -> tuple[NewRun, list[str]]:
+    """The run with the slots its calls will need, and warnings of keys without a value for its event (JSON text)."""
+    function = versions.function(conn, run.function_id, run.function_version)
+    if function is None or not function.concurrency:
+        return run, []
+    wanted, warnings = needs(run.function_id, function.concurrency, orjson.loads(event))
+    return (replace(run, limits=wanted.text()) if wanted is not None else run), warnings
+
+
 def cancels_of(versions: Versions, conn: Connection, run: NewRun, event: str, now: datetime) -> list[Pause]:
     """The pauses through which events cancel a new run; `event` is the text of the one that starts it."""
     function = versions.function(conn, run.function_id, run.function_version)
@@ -94,7 +106,10 @@ def chosen(outcomes: Sequence[Outcome], room: int, now: datetime) -> set[str]:
 
 
 def _running(run: NewRun, at_once: set[str], now: datetime) -> NewRun:
-    return replace(run, status=Status.RUNNING, started_at=now) if run.id in at_once else run
+    """The run as it begins; one that needs slots is queued until it has them."""
+    if run.id not in at_once or run.limits is not None:
+        return run
+    return replace(run, status=Status.RUNNING, started_at=now)
 
 
 def _start_hot(

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from orchestrator.store import jobs
+from orchestrator.store import jobs, slots
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Lease
 from orchestrator.store.presence import Presence
@@ -75,6 +75,9 @@ class Holdings:
         if held:
             with self._database.write() as conn:
                 jobs.extend(conn, held, now + self.span)
+                limited = [lease for lease in held if lease.admitted]
+                if limited:
+                    slots.extend(conn, self.owner, limited, now + self.span)
         return len(held)
 
     def hand_back(self, now: datetime) -> int:

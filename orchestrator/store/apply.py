@@ -6,8 +6,9 @@ The job that brought the message is the fence: unless the lease still stands, no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import orjson
 from sqlalchemy import Connection
@@ -26,7 +27,7 @@ from orchestrator.core.effect import (
 )
 from orchestrator.core.event import Event
 from orchestrator.core.run import Decision, Run
-from orchestrator.store import events, history, jobs, pauses, runs, steps
+from orchestrator.store import events, history, jobs, pauses, runs, slots, steps
 from orchestrator.store.jobs import Hint, Lease
 from orchestrator.store.jobs import call_key as call_key
 from orchestrator.store.pauses import Pause
@@ -63,6 +64,8 @@ class Applied:
     accepted: bool
     lease: Lease | None = None
     hints: list[Hint] = field(default_factory=list)
+    #: Pools with a slot for somebody who waits.
+    freed: set[str] = field(default_factory=set)
 
 
 def apply(
@@ -75,10 +78,12 @@ def apply(
     *,
     opened: Sequence[Opened] = (),
     correlation_id: str | None = None,
+    limited: bool = False,
 ) -> Applied:
     """Write a decision; `ending` are the events that tell of the run's end, if it ends; `opened` the pauses it opens.
 
-    `correlation_id` names the run and the step that invoked the run, if any: they are told of its end.
+    `correlation_id` names the run and the step that invoked the run, if any: they are told of its end.  `limited` says
+    that the run's calls need slots.
 
     Without a lease (a cancellation from outside) the run's own status is the fence.  Not accepted: the lease was lost,
     or the run was over; the caller then rolls nothing back, because nothing was written.
@@ -86,7 +91,8 @@ def apply(
     applied = Applied(accepted=True)
     finish = next((effect for effect in decision.effects if isinstance(effect, Finish)), None)
     if finish is not None:
-        if not _finish(conn, lease, decision, finish, by):
+        gone = _finish(conn, lease, decision, finish, by)
+        if gone is None:
             return Applied(accepted=False)
     elif not _settle_job(conn, lease, decision, applied, by):
         return Applied(accepted=False)
@@ -95,12 +101,16 @@ def apply(
     if finish is None:
         for one in opened:
             _open(conn, one, applied, by.now)
+        if limited and lease is not None and lease.kind == jobs.CALL and not _goes_on(lease, applied):
+            applied.freed = slots.leave(conn, before.id, lease.job_id)
         return applied
     pauses.close_all_of_run(conn, before.id)
     if correlation_id is not None:
         applied.hints += answer_invoker(conn, correlation_id, {"run": before.id}, by.now)
     if ending:
         applied.hints += _announce_end(conn, ending, by.now)
+    if limited:
+        applied.freed = slots.end_run(conn, before.id, lease, gone or [])
     return applied
 
 
@@ -136,13 +146,15 @@ def _open(conn: Connection, opened: Opened, applied: Applied, now: datetime) -> 
         applied.hints.append(jobs.add(conn, jobs.LOOK_BACK, key, now, payload=pause.id, **whose))
 
 
-def _finish(conn: Connection, lease: Lease | None, decision: Decision, finish: Finish, by: Holder) -> bool:
+def _finish(
+    conn: Connection, lease: Lease | None, decision: Decision, finish: Finish, by: Holder
+) -> Sequence[Any] | None:
+    """End the run; the jobs that were deleted, or None: the lease was lost, or the run was over."""
     if lease is not None and not jobs.held_with_run(conn, lease):
-        return False
+        return None
     if not runs.finish(conn, decision.run.id, finish.status, finish.output, finish.error, by.now):
-        return False
-    jobs.end_all_of_run(conn, decision.run.id)
-    return True
+        return None
+    return jobs.end_all_of_run(conn, decision.run.id)
 
 
 def _settle_job(conn: Connection, lease: Lease | None, decision: Decision, applied: Applied, by: Holder) -> bool:
@@ -162,8 +174,12 @@ def _settle_job(conn: Connection, lease: Lease | None, decision: Decision, appli
             return jobs.once_more(conn, lease)
 
 
+def _goes_on(lease: Lease, applied: Applied) -> bool:
+    return applied.lease is not None and applied.lease.job_id == lease.job_id
+
+
 def _fresh(lease: Lease) -> Lease:
-    return Lease(lease.job_id, lease.generation, lease.kind, lease.key, lease.run_id, lease.step_id)
+    return replace(lease, attempt=0, crashes=0, payload=None, until=None)
 
 
 def _write_steps(conn: Connection, before: Run, decision: Decision, now: datetime) -> None:

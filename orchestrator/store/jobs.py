@@ -1,7 +1,8 @@
 """Jobs: units of queued work, due now or later.
 
-A job is *ready* (perhaps only from `run_at` on), *leased* to a process until `lease_until`, or *dead*; done jobs are
-deleted.  `generation` rises with every lease and fences the past: what a former holder writes is refused.
+A job is *ready* (perhaps only from `run_at` on), *leased* to a process until `lease_until`, *waiting* for a slot (see
+`store.slots`), or *dead*; done jobs are deleted.  `generation` rises with every lease and fences the past: what a
+former holder writes is refused.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from orchestrator.store.tables import jobs, runs
 MATCH, CALL, WAKE = "match", "call", "wake"
 RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
 
-READY, LEASED, DEAD = 2, 3, 5
+WAITING, READY, LEASED, DEAD = 1, 2, 3, 5
 # As literals, so that the partial indexes on them are used (a parameter would make a plan that scans).
 IS_READY = jobs.c.state == literal_column("2")
 IS_LEASED = jobs.c.state == literal_column("3")
@@ -37,6 +38,8 @@ class Lease:
     attempt: int = 0
     crashes: int = 0
     payload: str | None = None
+    #: It has the slots its calls need (see `store.slots`).
+    admitted: bool = False
     #: When it runs out, where that was read (see `lost`).
     until: datetime | None = None
 
@@ -76,6 +79,7 @@ _LEASE = (
         jobs.c.attempt,
         jobs.c.crashes,
         jobs.c.payload,
+        jobs.c.admitted,
     )
 )
 INSERT = insert(jobs)
@@ -93,6 +97,7 @@ _RETRY = (
         run_at=bindparam("at"),
         attempt=bindparam("next_attempt"),
         error=bindparam("why"),
+        admitted=False,
         owner=None,
         lease_until=None,
         announced_at=None,
@@ -108,6 +113,7 @@ _END_RUN = delete(jobs).where(_OF_RUN)
 _END_RUN_IN_ORDER = delete(jobs).where(
     jobs.c.id.in_(select(jobs.c.id).where(_OF_RUN).order_by(jobs.c.id).with_for_update())
 )
+_ENDED = (jobs.c.id, jobs.c.kind, jobs.c.state, jobs.c.owner, jobs.c.lease_until, jobs.c.admitted, jobs.c.waits_at)
 _UNLOCKED = select(jobs.c.id).where(jobs.c.id.in_(bindparam("ids", expanding=True))).with_for_update(skip_locked=True)
 _TAKE_MATCH = delete(jobs).where(BY_ID, IS_READY)
 _MARK_AGAIN = update(jobs).where(jobs.c.key == bindparam("of_key")).values(again=True)
@@ -219,10 +225,10 @@ def mark_again(conn: Connection, key: str) -> bool:
     return conn.execute(_MARK_AGAIN, {"of_key": key}).rowcount == 1
 
 
-def end_all_of_run(conn: Connection, run_id: str) -> None:
-    """Delete every job of a run: it is over."""
+def end_all_of_run(conn: Connection, run_id: str) -> Sequence[Any]:
+    """Delete every job of a run: it is over.  Returns what they were."""
     statement = _END_RUN_IN_ORDER if conn.dialect.name == "postgresql" else _END_RUN
-    conn.execute(statement, {"of_run": run_id})
+    return conn.execute(statement.returning(*_ENDED), {"of_run": run_id}).all()
 
 
 def extend(conn: Connection, leases: Iterable[Lease], until: datetime) -> None:
@@ -305,5 +311,14 @@ def _fence_and_run(lease: Lease) -> dict[str, Any]:
 def as_lease(row: Row[Any]) -> Lease:
     """The lease a row of a job tells of."""
     return Lease(
-        row.id, row.generation, row.kind, row.key, row.run_id, row.step_id, row.attempt, row.crashes, row.payload
+        row.id,
+        row.generation,
+        row.kind,
+        row.key,
+        row.run_id,
+        row.step_id,
+        row.attempt,
+        row.crashes,
+        row.payload,
+        row.admitted,
     )

@@ -62,10 +62,10 @@ _START = """
 WITH m AS (
     DELETE FROM jobs WHERE id = ANY(%(matches)s) AND state = 2 RETURNING id),
 r AS (
-    INSERT INTO runs (id, function_id, function_version, event_id, event_name, status, queued_at, started_at)
-    SELECT v.id, v.function_id, v.function_version, v.event_id, v.event_name, v.status, %(now)s, v.started_at
+    INSERT INTO runs (id, function_id, function_version, event_id, event_name, status, queued_at, started_at, limits)
+    SELECT v.id, v.function_id, v.function_version, v.event_id, v.event_name, v.status, %(now)s, v.started_at, v.limits
     FROM json_to_recordset(%(runs)s::json) AS v(match_id bigint, id uuid, function_id text, function_version int,
-        event_id uuid, event_name text, status text, started_at timestamptz)
+        event_id uuid, event_name text, status text, started_at timestamptz, limits text)
     WHERE v.match_id IN (SELECT id FROM m)
     ON CONFLICT DO NOTHING
     RETURNING id)
@@ -317,6 +317,7 @@ def _run_row(call: FirstCall) -> dict[str, object]:
         "event_name": run.event_name,
         "status": run.status.value,
         "started_at": run.started_at,
+        "limits": run.limits,
     }
 
 

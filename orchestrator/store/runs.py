@@ -32,6 +32,8 @@ class NewRun:
     started_at: datetime | None = None
     #: The run and the step that invoked it.
     correlation_id: str | None = None
+    #: The slots its calls need (see `core.concurrency.Needs`).
+    limits: str | None = None
 
     def stored(self) -> StoredRun:
         """The run as the store has it once it is written."""
@@ -51,6 +53,7 @@ class NewRun:
             started_at=self.started_at,
             ended_at=None,
             correlation_id=self.correlation_id,
+            limits=self.limits,
         )
 
 
@@ -73,6 +76,7 @@ class StoredRun:
     started_at: datetime | None
     ended_at: datetime | None
     correlation_id: str | None = None
+    limits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,8 @@ class Loaded:
     #: What the app runs on, as it said when it was synced.
     sdk_language: str | None = None
     sdk_version: str | None = None
+    #: How many calls at once an operator allows, where the app limits nothing.
+    imposed: int | None = None
 
 
 _LOAD = (
@@ -98,6 +104,7 @@ _LOAD = (
         functions.c.config,
         functions.c.version,
         functions.c.archived_at,
+        functions.c.imposed,
         events.c.payload,
         apps.c.sdk_language,
         apps.c.sdk_version,
@@ -147,7 +154,7 @@ def load(conn: Connection, run_id: str) -> Loaded | None:
         return None
     archived = row.archived_at is not None
     sdk = (row.sdk_language, row.sdk_version)
-    return Loaded(_stored(row), row.slug, row.config, row.version, archived, row.payload, *sdk)
+    return Loaded(_stored(row), row.slug, row.config, row.version, archived, row.payload, *sdk, row.imposed)
 
 
 def get(conn: Connection, run_id: str) -> StoredRun | None:
@@ -242,6 +249,7 @@ def _row(run: NewRun) -> dict[str, object]:
         "queued_at": run.queued_at,
         "started_at": run.started_at,
         "correlation_id": run.correlation_id,
+        "limits": run.limits,
     }
 
 
@@ -262,4 +270,5 @@ def _stored(row: Row[Any]) -> StoredRun:
         row.started_at,
         row.ended_at,
         row.correlation_id,
+        row.limits,
     )

@@ -77,8 +77,14 @@ def defaults(url: str) -> dict[str, str]:
     return found
 
 
-def test_the_small_indexes_on_jobs_cover_one_state_each(url: str) -> None:
-    assert {"ix_jobs_leased": "state = 3", "ix_jobs_ready": "state = 2"} == partial_indexes(url)
+def test_the_small_indexes_cover_what_their_loops_look_for(url: str) -> None:
+    assert {
+        "ix_jobs_leased": "state = 3",
+        "ix_jobs_parked": "state = 1",
+        "ix_jobs_ready": "state = 2",
+        "ix_pools_waiting": "waiting > 0",
+        "ix_slots_until": "until IS NOT NULL",
+    } == partial_indexes(url)
 
 
 def test_upgrading_twice_does_nothing_the_second_time(blank_url: str) -> None:

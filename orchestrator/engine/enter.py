@@ -1,0 +1,88 @@
+"""Enter: a limited call takes its slots before it begins, and lets those who wait go first after its turn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from orchestrator import log
+from orchestrator.core import concurrency
+from orchestrator.core.concurrency import Needs
+from orchestrator.engine.branch import Branch
+from orchestrator.engine.parts import Parts
+from orchestrator.queue.admit import admit
+from orchestrator.store import slots
+from orchestrator.store.apply import Applied
+from orchestrator.store.jobs import Hint, Lease
+from orchestrator.store.slots import Entered, Entry
+
+_log = log.get(__name__)
+
+#: How long a run goes on with the slots it has before it looks whether others wait for them.
+TURN = timedelta(milliseconds=500)
+#: How often pools are made that are gone: the sweep may have deleted them a moment ago.
+_TRIES = 5
+
+
+def enter(parts: Parts, lease: Lease, branch: Branch) -> Lease | None:
+    """Take the slots the call needs; the lease to go on with, or None: it waits for a slot, or the lease is lost."""
+    limits = branch.loaded.run.limits
+    if limits is None or lease.admitted:
+        return lease
+    wanted = Needs.read(limits)
+    entered = _enter(parts, lease, branch, wanted)
+    match entered.entry:
+        case Entry.ADMITTED:
+            return replace(lease, admitted=True)
+        case Entry.PARKED:
+            _log.debug("call parked", run_id=branch.run.id, function=branch.slug, pool=entered.waits_at)
+            admit(parts.database, parts.announcer, entered.to_admit, parts.clock.now())
+        case _:
+            _log.warning("lease lost", run_id=branch.run.id, function=branch.slug, job_id=lease.job_id)
+    return None
+
+
+def _enter(parts: Parts, lease: Lease, branch: Branch, wanted: Needs) -> Entered:
+    function_id = branch.loaded.run.function_id
+    entered = Entered(Entry.UNKNOWN)
+    for _ in range(_TRIES):
+        now = parts.clock.now()
+        with parts.database.write() as conn:
+            entered = slots.enter(conn, lease, function_id, wanted, now, concurrency.rank(now))
+        if entered.entry is not Entry.UNKNOWN:
+            break
+        with parts.database.write() as conn:
+            slots.ensure(conn, function_id, wanted.pools)
+    return entered
+
+
+def others_wait(parts: Parts, limits: str) -> bool:
+    """Whether anybody waits for one of the slots that a run goes on with."""
+    with parts.database.read() as conn:
+        return slots.anyone_waits(conn, Needs.read(limits))
+
+
+def give_way(parts: Parts, lease: Lease) -> None:
+    """Let those go first who wait for a slot; the run goes on after them."""
+    now = parts.clock.now()
+    with parts.database.write() as conn:
+        freed = slots.give_way(conn, lease, now)
+    if freed is not None:
+        admit(parts.database, parts.announcer, freed, now)
+        parts.announcer.announce([Hint(lease.job_id, lease.kind, now)])
+
+
+def let_go(parts: Parts, lease: Lease) -> None:
+    """Give back the slots of a call whose lease was lost, if it kept some because its run was over."""
+    if not lease.admitted:
+        return
+    with parts.database.write() as conn:
+        freed = slots.let_go(conn, lease)
+    admit(parts.database, parts.announcer, freed, parts.clock.now())
+
+
+def follow_up(parts: Parts, applied: Applied) -> None:
+    """After the commit: announce what was made ready, and admit who waited for what was freed."""
+    parts.announcer.announce(applied.hints)
+    if applied.freed:
+        admit(parts.database, parts.announcer, applied.freed, parts.clock.now())

@@ -1,0 +1,282 @@
+"""Slots: calls take them, give them back, and are parked where one is missing (see `core.concurrency`).
+
+The rows of `slots` are the truth, and `pools.used` and `pools.waiting` are counts of rows, changed in the same
+transactions, so that whoever holds a pool's lock knows them without counting.  `store.cure` counts anew.
+
+Order of locks: jobs, slots, pools by their keys.  A pool's row is locked before anything is decided about it.  Pools
+are made beforehand, in a transaction of their own: made under other locks, they would be locked out of order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, delete, insert, literal_column, or_, select, update
+
+from orchestrator.core import concurrency
+from orchestrator.core.concurrency import Level, Needs, Pool
+from orchestrator.store import allowances
+from orchestrator.store.jobs import BY_ID, CALL, FENCE, LEASED, Lease, fence
+from orchestrator.store.tables import jobs, pools, slots
+
+IS_PARKED = jobs.c.state == literal_column("1")
+
+_JOB = select(jobs.c.id).where(FENCE).with_for_update()
+_ADMITTED = update(jobs).where(BY_ID).values(admitted=True)
+_PARK = (
+    update(jobs)
+    .where(BY_ID)
+    .values(
+        state=literal_column("1"),
+        waits_at=bindparam("at_pool"),
+        lane=bindparam("in_lane"),
+        rank=bindparam("at_rank"),
+        owner=None,
+        lease_until=None,
+        announced_at=None,
+    )
+)
+_GIVE_WAY = (
+    update(jobs)
+    .where(FENCE)
+    .values(
+        state=literal_column("2"),
+        admitted=False,
+        run_at=bindparam("at"),
+        owner=None,
+        lease_until=None,
+        announced_at=None,
+    )
+)
+_OF_RUN = slots.c.run_id == bindparam("of_run")
+_OF_JOB = and_(_OF_RUN, slots.c.job_id == bindparam("of_job"))
+_HELD = select(slots.c.pool).where(
+    _OF_RUN, slots.c.until.is_(None), or_(slots.c.job_id == bindparam("of_job"), slots.c.job_id.is_(None))
+)
+_LEAVE = delete(slots).where(_OF_JOB, slots.c.until.is_(None)).returning(slots.c.pool)
+_LET_GO = delete(slots).where(_OF_JOB, slots.c.until.is_not(None)).returning(slots.c.pool)
+_END = delete(slots).where(_OF_RUN, slots.c.until.is_(None)).returning(slots.c.pool)
+_KEEP = update(slots).where(_OF_JOB, slots.c.until.is_(None)).values(owner=bindparam("by"), until=bindparam("at"))
+_EXTEND = (
+    update(slots)
+    .where(
+        slots.c.until.is_not(None),
+        slots.c.owner == bindparam("by"),
+        slots.c.job_id.in_(bindparam("ids", expanding=True)),
+    )
+    .values(until=bindparam("at"))
+)
+_LOCK = (
+    select(pools.c.key, pools.c.used, pools.c.waiting)
+    .where(pools.c.key.in_(bindparam("keys", expanding=True)))
+    .order_by(pools.c.key)
+    .with_for_update()
+)
+_CHANGE = (
+    update(pools)
+    .where(pools.c.key == bindparam("of_key"))
+    .values(used=pools.c.used + bindparam("by_used"), waiting=pools.c.waiting + bindparam("by_waiting"))
+)
+_ANYONE_WAITS = (
+    select(pools.c.key).where(pools.c.key.in_(bindparam("keys", expanding=True)), pools.c.waiting > 0).limit(1)
+)
+
+
+class Entry(Enum):
+    """What came of the wish for slots."""
+
+    #: The job has all it needs.
+    ADMITTED = "admitted"
+    #: It waits for one; its lease is over.
+    PARKED = "parked"
+    #: The lease was lost; nothing is written.
+    LOST = "lost"
+    #: A pool does not exist yet (see `ensure`); nothing is written.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """What came of it, and the pools where it or others wait though there is room: they are to be admitted."""
+
+    entry: Entry
+    waits_at: str | None = None
+    to_admit: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Changes:
+    """By how much the counts of pools change."""
+
+    used: dict[str, int] = field(default_factory=dict)
+    waiting: dict[str, int] = field(default_factory=dict)
+
+    def count(self, used: Iterable[str] = (), waiting: Iterable[str] = (), by: int = 1) -> None:
+        """Count each of these pools by one more, or less."""
+        for counts, keys in ((self.used, used), (self.waiting, waiting)):
+            for key in keys:
+                counts[key] = counts.get(key, 0) + by
+
+    @property
+    def keys(self) -> list[str]:
+        """The pools that change, in their order."""
+        return sorted(self.used.keys() | self.waiting.keys())
+
+    def write(self, conn: Connection) -> None:
+        """Change the rows, which the caller has locked."""
+        if not self.keys:
+            return
+        rows = [
+            {"of_key": key, "by_used": self.used.get(key, 0), "by_waiting": self.waiting.get(key, 0)}
+            for key in self.keys
+        ]
+        conn.execute(_CHANGE, rows)
+
+
+def ensure(conn: Connection, function_id: str, wanted: Sequence[Pool]) -> None:
+    """Make the pools that do not exist yet; in a transaction of its own."""
+    rows = [
+        {
+            "key": pool.key,
+            "turn": "",
+            "limit_id": pool.limit_id,
+            "function_id": None if pool.shared else function_id,
+            "value": pool.value,
+        }
+        for pool in sorted(wanted, key=lambda it: it.key)
+    ]
+    conn.execute(_insert_new(conn.dialect.name), rows)
+
+
+def enter(conn: Connection, lease: Lease, function_id: str, wanted: Needs, now: datetime, rank: int) -> Entered:
+    """Take the slots a leased job still needs; where one is missing it is parked there, with those it has."""
+    if conn.execute(_JOB, fence(lease)).first() is None:
+        return Entered(Entry.LOST)
+    has = {row.pool for row in conn.execute(_HELD, {"of_run": lease.run_id, "of_job": lease.job_id})}
+    keys = [pool.key for pool in wanted.pools if pool.key not in has]
+    locked = lock(conn, keys)
+    if len(locked) < len(keys):
+        return Entered(Entry.UNKNOWN)
+    allowed = allowances.of_functions(conn, [function_id])
+    known = levels(wanted.pools, locked, function_id, allowed)
+    turn = concurrency.enter(keys, known)
+    take(conn, [(lease.job_id, lease.run_id or "", key) for key in turn.taken], now)
+    changes = Changes()
+    changes.count(used=turn.taken)
+    if turn.waits_at is None:
+        changes.write(conn)
+        conn.execute(_ADMITTED, {"job_id": lease.job_id})
+        return Entered(Entry.ADMITTED)
+    changes.count(waiting=[turn.waits_at])
+    changes.write(conn)
+    place = {"at_pool": turn.waits_at, "in_lane": wanted.lane, "at_rank": rank}
+    conn.execute(_PARK, {"job_id": lease.job_id} | place)
+    to_admit = frozenset([turn.waits_at]) if known[turn.waits_at].room else frozenset[str]()
+    return Entered(Entry.PARKED, turn.waits_at, to_admit)
+
+
+def leave(conn: Connection, run_id: str, job_id: int) -> set[str]:
+    """Give back a job's slots, if it has any; returns the pools at which others wait for them."""
+    freed = conn.execute(_LEAVE, {"of_run": run_id, "of_job": job_id})
+    return _free(conn, [row.pool for row in freed])
+
+
+def give_way(conn: Connection, lease: Lease, now: datetime) -> set[str] | None:
+    """Give back the slots of a leased job that wants to go on, and the job; None: the lease is lost.
+
+    Returns the pools at which others wait for them.
+    """
+    if conn.execute(_GIVE_WAY, fence(lease) | {"at": now}).rowcount != 1:
+        return None
+    return leave(conn, lease.run_id or "", lease.job_id)
+
+
+def end_run(conn: Connection, run_id: str, lease: Lease | None, gone: Sequence[Any]) -> set[str]:
+    """Give back the slots of a run that is over and whose jobs, `gone`, were deleted a moment ago.
+
+    Calls of it that are still being made by others than the holder of `lease` keep theirs until they are through, by
+    leases of the slots' own.  Returns the pools at which others wait.
+    """
+    mine = lease.job_id if lease is not None else None
+    for job in gone:
+        if job.state == LEASED and job.kind == CALL and job.id != mine and job.admitted:
+            values = {"of_run": run_id, "of_job": job.id, "by": job.owner, "at": job.lease_until}
+            conn.execute(_KEEP, values)
+    freed = [row.pool for row in conn.execute(_END, {"of_run": run_id})]
+    return _free(conn, freed, [job.waits_at for job in gone if job.waits_at is not None])
+
+
+def let_go(conn: Connection, lease: Lease) -> set[str]:
+    """Give back what a call kept beyond its run's end, now that it is through; the pools at which others wait."""
+    freed = conn.execute(_LET_GO, {"of_run": lease.run_id, "of_job": lease.job_id})
+    return _free(conn, [row.pool for row in freed])
+
+
+def extend(conn: Connection, owner: str, leases: Iterable[Lease], until: datetime) -> None:
+    """Prolong what calls of this process keep beyond their runs' ends."""
+    conn.execute(_EXTEND, {"by": owner, "ids": [lease.job_id for lease in leases], "at": until})
+
+
+def anyone_waits(conn: Connection, wanted: Needs) -> bool:
+    """Whether a call waits at one of the pools."""
+    return conn.execute(_ANYONE_WAITS, {"keys": [pool.key for pool in wanted.pools]}).first() is not None
+
+
+# For whoever admits.
+
+
+def lock(conn: Connection, keys: Iterable[str]) -> Mapping[str, Any]:
+    """Lock pools; those that do not exist are left out."""
+    wanted = sorted(set(keys))
+    return {row.key: row for row in conn.execute(_LOCK, {"keys": wanted})} if wanted else {}
+
+
+def levels(
+    of: Sequence[Pool],
+    locked: Mapping[str, Any],
+    function_id: str,
+    allowed: Mapping[tuple[str, str], int],
+) -> dict[str, Level]:
+    """How full those of the pools are that are locked, as a function's limits see it."""
+    return {
+        pool.key: Level(locked[pool.key].used, locked[pool.key].waiting, allowed.get((function_id, pool.limit_id)))
+        for pool in of
+        if pool.key in locked
+    }
+
+
+def take(conn: Connection, taken: Sequence[tuple[int, str, str]], now: datetime) -> None:
+    """Write slots: of which job, its run, and the pool.  Those of whole runs belong to the run."""
+    if not taken:
+        return
+    rows = [
+        {"pool": key, "run_id": run_id, "job_id": None if Pool(key, "", "").whole_run else job_id, "since": now}
+        for job_id, run_id, key in taken
+    ]
+    conn.execute(insert(slots), rows)
+
+
+def _free(conn: Connection, freed: Sequence[str], left: Sequence[str] = ()) -> set[str]:
+    if not freed and not left:
+        return set()
+    changes = Changes()
+    changes.count(used=freed, waiting=left, by=-1)
+    locked = lock(conn, changes.keys)
+    changes.write(conn)
+    return {key for key, row in locked.items() if row.waiting + changes.waiting.get(key, 0) > 0}
+
+
+def _insert_new(dialect: str) -> Any:
+    if dialect == "sqlite":
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(pools).on_conflict_do_nothing()
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(pools).on_conflict_do_nothing()
+    return insert(pools).prefix_with("IGNORE")
