@@ -15,6 +15,8 @@ _log = log.get(__name__)
 
 #: The most that one transaction admits.
 MOST = 20
+#: How many times somebody else is looked for where limits on a shared pool differ; the sweep goes on.
+PATIENCE = 20
 #: How often pools are made that are gone: the sweep may have deleted them a moment ago.
 _TRIES = 5
 
@@ -25,7 +27,7 @@ def admit(database: Database, announcer: Announcer, keys: Iterable[str], now: da
     Safe to call for any pool, at any time, by many at once.  Pools are served in their order: who gets a slot of one
     goes on to the later ones.
     """
-    to_admit, announced = set(keys), 0
+    to_admit, announced, patience = set(keys), 0, PATIENCE
     while to_admit:
         key = min(to_admit)
         to_admit.discard(key)
@@ -33,6 +35,9 @@ def admit(database: Database, announcer: Announcer, keys: Iterable[str], now: da
         announcer.announce(admitted.hints)
         announced += len(admitted.hints)
         to_admit |= admitted.to_admit
+        if admitted.passed_over and patience:
+            patience -= 1
+            to_admit.add(key)
     return announced
 
 

@@ -69,6 +69,8 @@ class Admitted:
 
     hints: list[Hint] = field(default_factory=list)
     to_admit: set[str] = field(default_factory=set)
+    #: There is room for some, but who was next has a smaller limit; the lane after it is next now.
+    passed_over: bool = False
     #: Of these jobs' runs a pool is missing (see `slots.ensure`); nothing is written.
     unknown: list[tuple[str, Needs]] = field(default_factory=list)
 
@@ -134,6 +136,7 @@ def _serve(conn: Connection, candidates: Sequence[_Candidate], locked: Any, now:
         known = _after(slots.levels(it.needs.pools, locked, it.function_id, allowed), changes)
         turn = concurrency.serve(it.wanted, known)
         if turn is None:
+            admitted.passed_over = True
             continue
         taken += [(it.job.id, it.job.run_id, key) for key in turn.taken]
         changes.count(used=turn.taken)
