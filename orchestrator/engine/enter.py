@@ -8,6 +8,7 @@ from datetime import timedelta
 from orchestrator import log
 from orchestrator.core import concurrency
 from orchestrator.core.concurrency import Needs
+from orchestrator.core.effect import Status
 from orchestrator.engine.branch import Branch
 from orchestrator.engine.parts import Parts
 from orchestrator.queue.admit import admit
@@ -33,6 +34,7 @@ def enter(parts: Parts, lease: Lease, branch: Branch) -> Lease | None:
     entered = _enter(parts, lease, branch, wanted)
     match entered.entry:
         case Entry.ADMITTED:
+            branch.run = replace(branch.run, status=Status.RUNNING)
             return replace(lease, admitted=True)
         case Entry.PARKED:
             _log.debug("call parked", run_id=branch.run.id, function=branch.slug, pool=entered.waits_at)
@@ -43,16 +45,24 @@ def enter(parts: Parts, lease: Lease, branch: Branch) -> Lease | None:
 
 
 def _enter(parts: Parts, lease: Lease, branch: Branch, wanted: Needs) -> Entered:
-    function_id = branch.loaded.run.function_id
+    function_id, hot = branch.loaded.run.function_id, parts.database.hot
+    begins = branch.run.status is Status.QUEUED
     entered = Entered(Entry.UNKNOWN)
     for _ in range(_TRIES):
         now = parts.clock.now()
-        with parts.database.write() as conn:
-            entered = slots.enter(conn, lease, function_id, wanted, now, concurrency.rank(now))
+        rank = concurrency.rank(now)
+        if hot is not None:
+            entered = hot.slots.enter(lease, function_id, wanted, now, rank, begins=begins)
+        else:
+            with parts.database.write() as conn:
+                entered = slots.enter(conn, lease, function_id, wanted, now, rank, begins=begins)
         if entered.entry is not Entry.UNKNOWN:
             break
-        with parts.database.write() as conn:
-            slots.ensure(conn, function_id, wanted.pools)
+        if hot is not None:
+            hot.slots.ensure(function_id, wanted.pools)
+        else:
+            with parts.database.write() as conn:
+                slots.ensure(conn, function_id, wanted.pools)
     return entered
 
 

@@ -85,12 +85,10 @@ def _settle(
     by = parts.holder()
     policy = parts.settings.policy(max_attempts)
     hot = parts.database.hot if loaded.run.correlation_id is None else None
-    if loaded.run.limits is not None:
-        hot = None
     if known is not None and lease is not None and hot is not None:
         decision = advance(known, message, policy, by.now, parts.chance())
         ending = ending_of(loaded, decision, by.now)
-        outcome = hot.settle(lease, known, decision, ending, by.now)
+        outcome = hot.settle(lease, known, decision, ending, by.now, limited=loaded.run.limits is not None)
         if outcome is not None:
             return _settled(parts, lease, loaded, decision, outcome, by, max_attempts)
     with parts.database.write() as conn:
@@ -135,7 +133,8 @@ def _settled(
     applied = Applied(outcome.accepted)
     if outcome.hint is not None:
         applied.hints.append(outcome.hint)
-        parts.announcer.announce(applied.hints)
+    applied.freed.update(outcome.freed)
+    follow_up(parts, applied)
     if outcome.accepted:
         applied.lease = lease if isinstance(decision.then, Continue) else None
         tell(loaded, decision, by, max_attempts)

@@ -26,6 +26,7 @@ from orchestrator.core.effect import Continue, Finish, SaveStep
 from orchestrator.core.event import Event, patterns
 from orchestrator.core.run import Decision, Run
 from orchestrator.ids import ulid_as_uuid, ulid_from_bytes
+from orchestrator.store import postgresql_slots
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.jobs import CALL, MATCH, Hint, Lease, call_key
 from orchestrator.store.runs import NewRun
@@ -82,7 +83,7 @@ SELECT run_id, %(step)s, %(seq)s, %(name)s, %(op)s, %(status)s, false, %(attempt
     %(started_at)s, %(now)s
 FROM jobs WHERE id = %(job)s AND generation = %(generation)s AND state = 3 FOR SHARE
 """
-_FINISH = """
+_END = """
 WITH r AS (
     SELECT id FROM runs WHERE id = %(run)s AND status IN ('queued', 'running') FOR UPDATE),
 j AS (
@@ -110,8 +111,10 @@ m AS (
 p AS (
     DELETE FROM pauses WHERE id IN (
         SELECT p.id FROM pauses p JOIN u ON u.id = p.run_id ORDER BY p.id FOR UPDATE OF p))
-SELECT (SELECT count(*) FROM u), (SELECT id FROM m)
 """
+_RESULT = "SELECT (SELECT count(*) FROM u), (SELECT id FROM m)"
+_FINISH = _END + _RESULT + ", NULL::text[]"
+_FINISH_LIMITED = _END.rstrip() + postgresql_slots.RELEASE + _RESULT + postgresql_slots.FREED
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +133,8 @@ class Outcome:
 
     accepted: bool
     hint: Hint | None = None
+    #: Pools with a slot for somebody who waits.
+    freed: frozenset[str] = frozenset()
 
 
 class HotPath:
@@ -137,6 +142,7 @@ class HotPath:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.slots = postgresql_slots.HotSlots(self._run)
 
     def accept(self, received: Sequence[Event], now: datetime) -> Hint | None:
         """Write events without senders' ids, those that are new, with the job that matches them if anybody listens."""
@@ -190,10 +196,11 @@ class HotPath:
         return leases, hints
 
     def settle(
-        self, lease: Lease, before: Run, decision: Decision, ending: list[Event], now: datetime
+        self, lease: Lease, before: Run, decision: Decision, ending: list[Event], now: datetime, *, limited: bool
     ) -> Outcome | None:
         """Write a decision of the plain kind, made on a run that the lease holder knows for certain.
 
+        `limited` says that its calls need slots, which its end gives back.
         None: it is not of that kind (one fresh step done, or the end, of a run that has nothing else open).
         """
         if lease.step_id is not None or lease.attempt or lease.crashes or before.open or before.last_seq is None:
@@ -202,7 +209,7 @@ class HotPath:
             case (SaveStep(fresh=True) as step,), Continue() if step.status.done:
                 return self._step(lease, step, before.last_seq + 1, now)
             case (Finish() as finish,), _:
-                return self._finish(lease, before, finish, ending, now)
+                return self._finish(lease, before, finish, ending, now, limited)
             case _:
                 return None
 
@@ -227,9 +234,11 @@ class HotPath:
         )
         return Outcome(accepted=stored == 1)
 
-    def _finish(self, lease: Lease, before: Run, finish: Finish, ending: list[Event], now: datetime) -> Outcome:
+    def _finish(
+        self, lease: Lease, before: Run, finish: Finish, ending: list[Event], now: datetime, limited: bool
+    ) -> Outcome:
         rows = self._run(
-            _FINISH,
+            _FINISH_LIMITED if limited else _FINISH,
             {
                 "run": ulid_as_uuid(before.id),
                 "job": lease.job_id,
@@ -244,8 +253,9 @@ class HotPath:
                 "patterns": sorted({pattern for event in ending for pattern in patterns(event.name)}),
             },
         )
-        ended, match_job = rows[0]
-        return Outcome(ended == 1, Hint(match_job, MATCH, now) if match_job is not None else None)
+        ended, match_job, freed = rows[0]
+        hint = Hint(match_job, MATCH, now) if match_job is not None else None
+        return Outcome(ended == 1, hint, frozenset(freed or ()))
 
     def _run(self, statement: str, values: dict[str, Any]) -> list[Any]:
         cursor = self._execute(statement, values)

@@ -185,6 +185,11 @@ def lock(conn: Connection, run_id: str, step_ids: Sequence[str]) -> Run | None:
     return Run(run_id, Status(row.status), row.pending, row.open, count, steps=known)
 
 
+def lock_row(conn: Connection, run_id: str) -> None:
+    """Lock a run, for who is about to lock a job of it and may then change the run."""
+    conn.execute(_LOCK, {"run_id": run_id})
+
+
 def start(conn: Connection, run_id: str, at: datetime) -> bool:
     """Note that the first call begins; False: it had begun before, or the run is over."""
     return conn.execute(_START, {"run_id": run_id, "at": at}).rowcount == 1

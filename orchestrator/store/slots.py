@@ -19,7 +19,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, insert, literal_colu
 
 from orchestrator.core import concurrency
 from orchestrator.core.concurrency import Level, Needs, Pool
-from orchestrator.store import allowances
+from orchestrator.store import allowances, runs
 from orchestrator.store.jobs import BY_ID, CALL, FENCE, LEASED, Lease, fence
 from orchestrator.store.tables import jobs, pools, slots
 
@@ -152,8 +152,15 @@ def ensure(conn: Connection, function_id: str, wanted: Sequence[Pool]) -> None:
     conn.execute(_insert_new(conn.dialect.name), rows)
 
 
-def enter(conn: Connection, lease: Lease, function_id: str, wanted: Needs, now: datetime, rank: int) -> Entered:
-    """Take the slots a leased job still needs; where one is missing it is parked there, with those it has."""
+def enter(
+    conn: Connection, lease: Lease, function_id: str, wanted: Needs, now: datetime, rank: int, *, begins: bool = False
+) -> Entered:
+    """Take the slots a leased job still needs; where one is missing it is parked there, with those it has.
+
+    The run `begins` once it has them.
+    """
+    if begins:
+        runs.lock_row(conn, lease.run_id or "")
     if conn.execute(_JOB, fence(lease)).first() is None:
         return Entered(Entry.LOST)
     has = {row.pool for row in conn.execute(_HELD, {"of_run": lease.run_id, "of_job": lease.job_id})}
@@ -170,6 +177,8 @@ def enter(conn: Connection, lease: Lease, function_id: str, wanted: Needs, now: 
     if turn.waits_at is None:
         changes.write(conn)
         conn.execute(_ADMITTED, {"job_id": lease.job_id})
+        if begins:
+            runs.start(conn, lease.run_id or "", now)
         return Entered(Entry.ADMITTED)
     changes.count(waiting=[turn.waits_at])
     changes.write(conn)

@@ -12,11 +12,13 @@ from sqlalchemy import String, cast, func, insert, literal, select, update
 
 from orchestrator.core import concurrency
 from orchestrator.core.concurrency import Needs
+from orchestrator.core.effect import Status
 from orchestrator.core.function import Concurrency
 from orchestrator.queue.admit import admit, free_abandoned, set_right
-from orchestrator.store import allowances, cure, jobs, slots
+from orchestrator.store import allowances, cure, jobs, runs, slots
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Hint, Lease
+from orchestrator.store.postgresql_slots import HotSlots
 from orchestrator.store.slots import Entered, Entry
 from orchestrator.store.tables import metadata
 from tests.store.factories import BY, NOW, UNTIL, add_run, after, at_once, job, take
@@ -41,8 +43,8 @@ class Heard:
 class Hall:
     """Runs of functions with limits, and their calls."""
 
-    def __init__(self, database: Database) -> None:
-        self.database, self.heard = database, Heard()
+    def __init__(self, database: Database, hot: HotSlots | None) -> None:
+        self.database, self.hot, self.heard = database, hot, Heard()
         self.lock = threading.Lock()
 
     def declare(self, *limits: Concurrency, function_id: str = "f") -> None:
@@ -59,7 +61,7 @@ class Hall:
         """A ready call of a new run."""
         wanted = self.needs(user, function_id)
         with self.database.write() as conn:
-            run_id = add_run(conn, function_id=function_id, limits=wanted.text())
+            run_id = add_run(conn, function_id=function_id, limits=wanted.text(), status=Status.QUEUED)
             return jobs.add(conn, jobs.CALL, jobs.call_key(run_id), NOW, run_id=run_id).job_id
 
     def enter(self, job_id: int, owner: str = "worker", priority: int = 0, at: float = 0) -> tuple[Lease, Entered]:
@@ -74,15 +76,24 @@ class Hall:
                 select(metadata.tables["runs"]).where(metadata.tables["runs"].c.id == lease.run_id)
             ).one()
         wanted = Needs.read(run.limits)
-        while True:
-            with self.database.write() as conn:
-                place = concurrency.rank(after(at), priority)
-                entered = slots.enter(conn, lease, run.function_id, wanted, NOW, place)
-            if entered.entry is not Entry.UNKNOWN:
-                self.admit(*entered.to_admit)
-                return entered
-            with self.database.write() as conn:
-                slots.ensure(conn, run.function_id, wanted.pools)
+        place = concurrency.rank(after(at), priority)
+        while (entered := self.enter_once(lease, run.function_id, wanted, place)).entry is Entry.UNKNOWN:
+            self.ensure(run.function_id, wanted)
+        self.admit(*entered.to_admit)
+        return entered
+
+    def enter_once(self, lease: Lease, function_id: str, wanted: Needs, rank: int) -> Entered:
+        if self.hot is not None:
+            return self.hot.enter(lease, function_id, wanted, NOW, rank, begins=True)
+        with self.database.write() as conn:
+            return slots.enter(conn, lease, function_id, wanted, NOW, rank, begins=True)
+
+    def ensure(self, function_id: str, wanted: Needs) -> None:
+        if self.hot is not None:
+            self.hot.ensure(function_id, wanted.pools)
+            return
+        with self.database.write() as conn:
+            slots.ensure(conn, function_id, wanted.pools)
 
     def admitted(self, user: str = "ann", **values: str) -> Lease:
         """A call that has its slots."""
@@ -121,9 +132,14 @@ class Hall:
             return cure.miscounted(conn)
 
 
-@pytest.fixture
-def hall(database: Database) -> Hall:
-    return Hall(database)
+@pytest.fixture(params=["general", "hot"])
+def hall(request: pytest.FixtureRequest, database: Database) -> Hall:
+    """The statements that every database is given, and those that PostgreSQL is given for the frequent case."""
+    if request.param == "general":
+        return Hall(database, None)
+    if database.hot is None:
+        pytest.skip("this database has none")
+    return Hall(database, database.hot.slots)
 
 
 def test_a_call_takes_a_slot_of_each_pool_and_gives_all_back(hall: Hall):
@@ -178,6 +194,18 @@ def test_a_call_that_asks_again_takes_nothing_twice(hall: Hall):
 
     assert Entry.ADMITTED is hall.ask(lease).entry
     assert {"ann": (1, 0), "": (1, 0)} == hall.levels()
+
+
+def test_a_run_is_queued_until_its_first_call_has_its_slots(hall: Hall):
+    hall.declare(Concurrency(1))
+    lease = hall.admitted()
+    waiting = hall.parked()
+
+    with hall.database.read() as conn:
+        begun, queued = runs.get(conn, lease.run_id or ""), runs.get(conn, job(conn, waiting).run_id)
+
+    assert (Status.RUNNING, NOW) == (begun.status, begun.started_at)
+    assert (Status.QUEUED, None) == (queued.status, queued.started_at)
 
 
 def test_a_lost_lease_gets_no_slot(hall: Hall):
