@@ -53,7 +53,7 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
             return
         if limits is not None and held.admitted and parts.clock.now() - turn >= TURN:
             if others_wait(parts, limits):
-                give_way(parts, held)
+                give_way(parts, held, limits)
                 return
             turn = parts.clock.now()
 

@@ -14,7 +14,7 @@ from orchestrator.engine.parts import Parts
 from orchestrator.queue.admit import admit
 from orchestrator.store import slots
 from orchestrator.store.apply import Applied
-from orchestrator.store.jobs import Hint, Lease
+from orchestrator.store.jobs import Lease
 from orchestrator.store.slots import Entered, Entry
 
 _log = log.get(__name__)
@@ -72,14 +72,12 @@ def others_wait(parts: Parts, limits: str) -> bool:
         return slots.anyone_waits(conn, Needs.read(limits))
 
 
-def give_way(parts: Parts, lease: Lease) -> None:
+def give_way(parts: Parts, lease: Lease, limits: str) -> None:
     """Let those go first who wait for a slot; the run goes on after them."""
     now = parts.clock.now()
     with parts.database.write() as conn:
-        freed = slots.give_way(conn, lease, now)
-    if freed is not None:
-        admit(parts.database, parts.announcer, freed, now)
-        parts.announcer.announce([Hint(lease.job_id, lease.kind, now)])
+        to_admit = slots.give_way(conn, lease, Needs.read(limits), concurrency.rank(now))
+    admit(parts.database, parts.announcer, to_admit, now)
 
 
 def let_go(parts: Parts, lease: Lease) -> None:

@@ -142,7 +142,7 @@ class HotPath:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.slots = postgresql_slots.HotSlots(self._run)
+        self.slots = postgresql_slots.HotSlots(lambda statement, values: self._run(statement, values))
 
     def accept(self, received: Sequence[Event], now: datetime) -> Hint | None:
         """Write events without senders' ids, those that are new, with the job that matches them if anybody listens."""

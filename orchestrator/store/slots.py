@@ -32,21 +32,10 @@ _PARK = (
     .where(BY_ID)
     .values(
         state=literal_column("1"),
+        admitted=False,
         waits_at=bindparam("at_pool"),
         lane=bindparam("in_lane"),
         rank=bindparam("at_rank"),
-        owner=None,
-        lease_until=None,
-        announced_at=None,
-    )
-)
-_GIVE_WAY = (
-    update(jobs)
-    .where(FENCE)
-    .values(
-        state=literal_column("2"),
-        admitted=False,
-        run_at=bindparam("at"),
         owner=None,
         lease_until=None,
         announced_at=None,
@@ -182,8 +171,7 @@ def enter(
         return Entered(Entry.ADMITTED)
     changes.count(waiting=[turn.waits_at])
     changes.write(conn)
-    place = {"at_pool": turn.waits_at, "in_lane": wanted.lane, "at_rank": rank}
-    conn.execute(_PARK, {"job_id": lease.job_id} | place)
+    _park(conn, lease, turn.waits_at, wanted.lane, rank)
     to_admit = frozenset([turn.waits_at]) if known[turn.waits_at].room else frozenset[str]()
     return Entered(Entry.PARKED, turn.waits_at, to_admit)
 
@@ -194,14 +182,23 @@ def leave(conn: Connection, run_id: str, job_id: int) -> set[str]:
     return _free(conn, [row.pool for row in freed])
 
 
-def give_way(conn: Connection, lease: Lease, now: datetime) -> set[str] | None:
-    """Give back the slots of a leased job that wants to go on, and the job; None: the lease is lost.
+def give_way(conn: Connection, lease: Lease, wanted: Needs, rank: int) -> set[str]:
+    """Give back the slots of a leased job that wants to go on, and park it behind those who wait.
 
-    Returns the pools at which others wait for them.
+    Returns the pools at which somebody waits now; none if the lease is lost.
     """
-    if conn.execute(_GIVE_WAY, fence(lease) | {"at": now}).rowcount != 1:
-        return None
-    return leave(conn, lease.run_id or "", lease.job_id)
+    if conn.execute(_JOB, fence(lease)).first() is None:
+        return set()
+    freed = [row.pool for row in conn.execute(_LEAVE, {"of_run": lease.run_id, "of_job": lease.job_id})]
+    if not freed:
+        return set()
+    changes = Changes()
+    changes.count(used=freed, by=-1)
+    changes.count(waiting=[min(freed)])
+    locked = lock(conn, changes.keys)
+    changes.write(conn)
+    _park(conn, lease, min(freed), wanted.lane, rank)
+    return {key for key, row in locked.items() if row.waiting + changes.waiting.get(key, 0) > 0}
 
 
 def end_run(conn: Connection, run_id: str, lease: Lease | None, gone: Sequence[Any]) -> set[str]:
@@ -267,6 +264,10 @@ def take(conn: Connection, taken: Sequence[tuple[int, str, str]], now: datetime)
         for job_id, run_id, key in taken
     ]
     conn.execute(insert(slots), rows)
+
+
+def _park(conn: Connection, lease: Lease, at_pool: str, lane: str, rank: int) -> None:
+    conn.execute(_PARK, {"job_id": lease.job_id, "at_pool": at_pool, "in_lane": lane, "at_rank": rank})
 
 
 def _free(conn: Connection, freed: Sequence[str], left: Sequence[str] = ()) -> set[str]:

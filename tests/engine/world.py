@@ -60,13 +60,19 @@ class Scripted:
 class World:
     """An engine with one function, and the run of one event up to its first call."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, options: str = "") -> None:
+        """`options` are those of the function, as JSON members."""
         self.clock, self.heard, self.driver = SettableClock(NOW), Heard(), Scripted(returned)
         holdings = Holdings(database, Presence(database))
         self.parts = Parts(database, self.clock, self.heard, holdings, self.driver, http=None)  # type: ignore[arg-type]
-        register(self.parts, parse_registration(REGISTRATION, {}))
+        self.register(options)
         self._ingest = Ingest(self.parts)
         self.send()
+
+    def register(self, options: str) -> None:
+        """Let the app declare its function with these options."""
+        body = REGISTRATION.replace(b'"name":"fn",', b'"name":"fn",' + (f"{options},".encode() if options else b""), 1)
+        register(self.parts, parse_registration(body, {}))
 
     def send(self) -> None:
         """Take one event in; it is the one whose run `run` tells of."""
