@@ -8,6 +8,7 @@ from orchestrator.core.cron import CatchUp
 from orchestrator.drivers.curl import CurlClient
 from orchestrator.drivers.guard import AddressPolicy, parse_networks
 from orchestrator.drivers.http import HttpDriver
+from orchestrator.drivers.local import LocalDriver
 from orchestrator.engine.parts import Parts, Settings
 from orchestrator.protocol.events import EventLimits
 from orchestrator.queue.announce import Announcer
@@ -23,6 +24,7 @@ def parts(
     *,
     synchronous: Synchronous = "FULL",
     clock: Clock,
+    local: LocalDriver | None = None,
 ) -> Parts:
     """The means of one process, as configured."""
     server_kind = kind(config)
@@ -43,6 +45,7 @@ def parts(
         driver=driver,
         http=http,
         settings=settings(config, server_kind),
+        local=local or LocalDriver(),
     )
 
 

@@ -163,6 +163,7 @@ REFUSED = [
     ("signing_key_fallback", "signkey-prod-xy", "hexadecimal digits"),
     ("allowed_networks", "10.0.0.0/8,inside", "networks or addresses such as 10.0.0.0/8"),
     ("sdk_urls", "localhost:3000", "URLs that start with http://"),
+    ("apps", "shop/functions.py", "modules such as shop.functions"),
     ("discovery", 2, "true or false"),
     ("poll", "", "true or false"),
     ("poll_interval", "-1", "a time from 1s to 1d"),

@@ -8,17 +8,20 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import celery
 from celery import bootsteps, signals
 
 from orchestrator import log
-from orchestrator.celery import configured
+from orchestrator.config import Config
+from orchestrator.sdk.function import Registry
+from orchestrator.store.jobs import Hint
 from orchestrator.workers import runtime
 from orchestrator.workers.runtime import Runtime
 from orchestrator.workers.wake import HubWake
-from orchestrator.workers.worker import Worker
 
 _log = log.get(__name__)
 
@@ -26,26 +29,52 @@ _log = log.get(__name__)
 _CHILD_EXECUTORS = 16
 _CONCURRENCY_FLAGS = ("-c", "--concurrency", "--autoscale")
 
+#: Seconds that a task waits, when there is more at hand than can be begun: a guest must not hold up its host's tasks.
+_PATIENCE, _GUESTS_PATIENCE = 5.0, 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How the worker of a process is made."""
+
+    config: Callable[[], Config]
+    #: The apps that the process holds, complete when the worker begins.
+    apps: Mapping[str, Registry] = field(default_factory=dict)
+    #: The Celery application is not ours.
+    guest: bool = False
+
+
 _lock = threading.Lock()
 _running: dict[int, Runtime] = {}
+_setup: Setup | None = None
 
 
-def worker() -> Worker:
-    """The worker of this process, started at the first call."""
+def accept(hints: Sequence[Hint]) -> None:
+    """Give hints to the worker of this process, which is started at the first call."""
     pid = os.getpid()
     with _lock:
         if pid not in _running:
-            _running[pid] = runtime.start(configured(), _executors(forked=True))
-        return _running[pid].worker.worker
+            _running[pid] = _start(forked=True)
+        running = _running[pid]
+    running.worker.worker.accept(hints, _PATIENCE if _setup is None or not _setup.guest else _GUESTS_PATIENCE)
 
 
-def install(app: celery.Celery) -> None:
+def install(app: celery.Celery, setup: Setup) -> None:
     """Add our steps to the workers of an application."""
+    global _setup
+    _setup = setup
     app.steps["worker"].add(WorkerStep)
     app.steps["consumer"].add(HubWake)
     signals.worker_process_init.connect(_child_begins, weak=False)
     signals.worker_process_shutdown.connect(_child_ends, weak=False)
-    signals.setup_logging.connect(_set_up_logging, weak=False)
+    if not setup.guest:
+        signals.setup_logging.connect(_set_up_logging, weak=False)
+
+
+def _start(*, forked: bool) -> Runtime:
+    assert _setup is not None, "started before install()"
+    config = _setup.config()
+    return runtime.start(config, _executors(config, forked=forked), _setup.apps, guest=_setup.guest)
 
 
 class WorkerStep(bootsteps.StartStopStep):
@@ -58,7 +87,7 @@ class WorkerStep(bootsteps.StartStopStep):
         self._here = parent.pool_cls.__module__.rpartition(".")[2] != "prefork"
         if self._here:
             with _lock:
-                _running[os.getpid()] = runtime.start(configured(), _executors(forked=False))
+                _running[os.getpid()] = _start(forked=False)
 
     def stop(self, parent: Any) -> None:
         """Drain and end."""
@@ -67,17 +96,15 @@ class WorkerStep(bootsteps.StartStopStep):
     terminate = stop
 
 
-def _executors(*, forked: bool) -> int:
+def _executors(config: Config, *, forked: bool) -> int:
     """Calls at once: what the command line says to Celery is meant for us, too."""
     named = [word for word in sys.argv if word.startswith(_CONCURRENCY_FLAGS)]
     if forked:
         return _CHILD_EXECUTORS
-    if named:
-        return _named_concurrency()
-    return configured().queue_workers
+    return _named_concurrency(config) if named else config.queue_workers
 
 
-def _named_concurrency() -> int:
+def _named_concurrency(config: Config) -> int:
     words = sys.argv
     for at, word in enumerate(words):
         for flag in ("--concurrency=", "-c="):
@@ -87,11 +114,11 @@ def _named_concurrency() -> int:
             return int(words[at + 1])
         if word.startswith("-c") and word[2:].isdigit():
             return int(word[2:])
-    return configured().queue_workers
+    return config.queue_workers
 
 
 def _child_begins(**_: Any) -> None:
-    worker()
+    accept([])
 
 
 def _child_ends(**_: Any) -> None:
@@ -107,4 +134,5 @@ def _end() -> None:
 
 def _set_up_logging(**_: Any) -> None:
     """Celery's own records come as ours do."""
-    runtime.configure_log(configured())
+    if _setup is not None:
+        runtime.configure_log(_setup.config())

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from orchestrator import bootstrap, log
 from orchestrator.clock import SystemClock
 from orchestrator.config import Config, require_secrets
+from orchestrator.drivers.local import LocalDriver
 from orchestrator.engine.branch import Held
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.poll import Poller
 from orchestrator.engine.register import add_url
 from orchestrator.errors import ConfigError
 from orchestrator.queue.announce import Announcer, BrokerAnnouncer
-from orchestrator.queue.local import LocalQueue, Shared
+from orchestrator.queue.local import LocalQueue, Own, Shared
+from orchestrator.sdk.function import Registry
 from orchestrator.store import schema
 from orchestrator.workers.inprocess import InProcessWorker
+from orchestrator.workers.modules import declare_all, import_modules
 from orchestrator.workers.pool import Pool
 from orchestrator.workers.sweeper import SWEEP, SWEEP_ALONE
 
@@ -37,27 +41,41 @@ class Runtime:
         self.worker.stop()
 
 
-def start(config: Config, executors: int) -> Runtime:
-    """Begin working, at most `executors` calls at once.  Raises `ConfigError` for what cannot be used."""
+def start(config: Config, executors: int, apps: Mapping[str, Registry], *, guest: bool = False) -> Runtime:
+    """Begin working, at most `executors` calls at once, for the functions of `apps` too.
+
+    A guest lives in somebody else's process, which needs no keys as long as nothing is reached over the network.
+    Raises `ConfigError` for what cannot be used.
+    """
     if config.database_url is None:
         raise ConfigError(
             "database_url is not set: workers in processes of their own share a database; give DATABASE_URL one "
             "(or ORCHESTRATOR_DATABASE_URL), or run everything in one process with `orchestrator start`"
         )
-    require_secrets(config)
+    if not guest:
+        require_secrets(config)
+    import_modules(config.apps)
     schema.check(config.database_url)
     clock = SystemClock()
     queue = LocalQueue(clock)
     pool = Pool[Held](executors)
-    others: Announcer = BrokerAnnouncer(config.broker_url) if config.broker_url else queue
-    announcer = Shared(queue, others, lambda: max(0, pool.room - queue.depth), clock)
-    parts = bootstrap.parts(config, config.database_url, announcer, clock=clock)
+    local = LocalDriver(apps)
+    others: Announcer = BrokerAnnouncer(config.broker_url) if config.broker_url else Own(queue, local.holds)
+    announcer = Shared(queue, others, lambda: max(0, pool.room - queue.depth), clock, local.holds)
+    parts = bootstrap.parts(config, config.database_url, announcer, clock=clock, local=local)
     if not config.broker_url:
         _log.warning("no broker set", way_out="give ORCHESTRATOR_BROKER_URL one; until then workers look for work")
     every = SWEEP if config.broker_url else SWEEP_ALONE
     worker = InProcessWorker(parts, queue, pool, alone=False, drain=config.grace, sweep_every=every)
+    declare_all(parts, apps)
     worker.start()
-    _log.info("worker ready", owner=parts.holdings.owner, executors=executors, broker=bool(config.broker_url))
+    _log.info(
+        "worker ready",
+        owner=parts.holdings.owner,
+        executors=executors,
+        broker=bool(config.broker_url),
+        apps=list(apps),
+    )
     return Runtime(worker, _poller(config, parts))
 
 

@@ -8,22 +8,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from orchestrator.celery import app
+import celery
+
 from orchestrator.queue.announce import read_hints
 from orchestrator.queue.broker import EXECUTOR_TASK, RUNNER_TASK
 from orchestrator.workers import processes
 
-
-@app.task(name=RUNNER_TASK, ignore_result=True)
-def runner(hints: Sequence[Sequence[Any]]) -> None:
-    """Match jobs are ready, and cron jobs are or will be."""
-    processes.worker().accept(read_hints(hints))
+Hints = Sequence[Sequence[Any]]
 
 
-@app.task(name=EXECUTOR_TASK, ignore_result=True)
-def executor(hints: Sequence[Sequence[Any]]) -> None:
-    """Call jobs and timers are, or will soon be, ready."""
-    processes.worker().accept(read_hints(hints))
+def register(app: celery.Celery) -> None:
+    """Add our tasks to an application."""
 
+    @app.task(name=RUNNER_TASK, ignore_result=True, acks_late=False)
+    def runner(hints: Hints) -> None:
+        """Match jobs are ready, and cron jobs are or will be."""
+        processes.accept(read_hints(hints))
 
-processes.install(app)
+    @app.task(name=EXECUTOR_TASK, ignore_result=True, acks_late=False)
+    def executor(hints: Hints) -> None:
+        """Call jobs and timers are, or will soon be, ready."""
+        processes.accept(read_hints(hints))

@@ -12,20 +12,24 @@ from types import FrameType
 from typing import Any
 
 from orchestrator import bootstrap, log
+from orchestrator.attach.sender import serve_from
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.explained import explained
 from orchestrator.cli.problem import Problem
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.config import Config, require_secrets
+from orchestrator.drivers.local import LocalDriver
 from orchestrator.engine.branch import Held
 from orchestrator.engine.ingest import Ingest
 from orchestrator.engine.poll import Poller
 from orchestrator.engine.register import add_url
 from orchestrator.errors import ConfigError
-from orchestrator.queue.local import LocalQueue
+from orchestrator.queue.local import LocalQueue, Own
+from orchestrator.sdk.function import APPS
 from orchestrator.store import schema
 from orchestrator.store.embedded import StateDirectory
 from orchestrator.workers.inprocess import InProcessWorker
+from orchestrator.workers.modules import declare_all, import_modules
 from orchestrator.workers.pool import Pool
 
 _log = log.get(__name__)
@@ -81,8 +85,11 @@ class EmbeddedServer:
         url = config.database_url or self.state.database_url
         _prepare_schema(config, url)
         queue = LocalQueue(clock)
+        import_modules(config.apps)
+        local = LocalDriver(APPS)
         synchronous = "FULL" if config.database_url else self.state.synchronous
-        self.parts = bootstrap.parts(config, url, queue, synchronous=synchronous, clock=clock)
+        announcer = Own(queue, local.holds)
+        self.parts = bootstrap.parts(config, url, announcer, synchronous=synchronous, clock=clock, local=local)
         self._ingest = Ingest(self.parts)
         self._worker = InProcessWorker(
             self.parts,
@@ -110,6 +117,7 @@ class EmbeddedServer:
         """Begin: listen, work, poll."""
         self._http_thread = threading.Thread(target=self._http.run, name="http", daemon=True)
         self._http_thread.start()
+        serve_from(self.parts)
         self._worker.start()
         for url in self.config.sdk_urls:
             add_url(self.parts, url)
@@ -119,8 +127,9 @@ class EmbeddedServer:
             mode=self.config.mode,
             url=self.url,
             state=self._where(),
-            apps=list(self.config.sdk_urls),
+            apps=[*self.config.apps, *self.config.sdk_urls],
         )
+        declare_all(self.parts, APPS)
         if self.config.broker_url:
             _log.warning("broker not used", reason="everything is in one process")
 

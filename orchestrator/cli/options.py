@@ -37,6 +37,7 @@ FOREIGN: Mapping[str, bool] = {
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("-u", "--sdk-url", "sdk_urls", multiple=True, metavar="URL", help="URL of an app; may be repeated."),
+    click.option("--app", "apps", multiple=True, metavar="MODULE", help="Module with functions to run in process."),
     click.option("--host", metavar="HOST", help="Address to listen on."),
     click.option("-p", "--port", metavar="PORT", help="Port to listen on; 0 picks a free one.  [default: 8288]"),
     click.option("--allowed-networks", metavar="CIDR,...", help="Networks inside where `start` may call apps."),
@@ -88,6 +89,7 @@ def read_config(flags: Flags, mode: str | None = None) -> Config:
 
 _FLAG_NAMES = (
     "sdk_urls",
+    "apps",
     "host",
     "port",
     "allowed_networks",

@@ -31,6 +31,7 @@ from orchestrator.config.kinds import (
     LEVELS,
     MIB,
     MINUTE,
+    MODULES,
     NETWORKS,
     PORT,
     SECOND,
@@ -95,6 +96,8 @@ class Config:
     allowed_networks: tuple[str, ...] = _setting((), NETWORKS)
 
     sdk_urls: tuple[str, ...] = _setting((), APPS, aliases=("SDK_URL",), inngest=("SDK_URL",))
+    #: Modules that hold functions to be run in the process.
+    apps: tuple[str, ...] = _setting((), MODULES)
     #: Look for apps on the usual ports and paths of this machine (`dev` only).
     discovery: bool = _setting(True, TRUTH, aliases=("!NO_DISCOVERY",), inngest=("!NO_DISCOVERY",))
     #: Ask the known apps again and again whether they changed.

@@ -163,6 +163,10 @@ SIGNING = (
 NETWORKS = _several(_network), "networks or addresses such as 10.0.0.0/8 or 127.0.0.1, parted by commas"
 DIRECTORY = _path, "a directory"
 APPS = _several(_matching(r"https?://[^\s/]+\S*")), "URLs that start with http:// or https://, parted by commas"
+MODULES = (
+    _several(_matching(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")),
+    "modules such as shop.functions, parted by commas",
+)
 DATABASE = _database_url, "a URL such as postgresql://user:password@host/name, mysql://... or sqlite:///file"
 BROKER = _matching(r"[a-z][a-z0-9+.-]*://\S*"), "a URL such as amqp://host, redis://host:6379/0 or sqs://"
 LEVELS = choice("debug", "info", "warning", "error", also={"trace": "debug", "warn": "warning"})

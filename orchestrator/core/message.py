@@ -36,6 +36,9 @@ class StepErrored(Op):
     final: bool
     retry_after: timedelta | None = None
     started_at: datetime | None = None
+    #: The step's own policy, where it has one: tries in all, and the wait after this one, taken as it is.
+    max_attempts: int | None = None
+    backoff: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,10 @@ class WaitAsked(Op):
     event: str
     until: datetime
     expression: str | None = None
+    #: More events to wait for, with their expressions: whichever comes first is the answer.
+    others: tuple[tuple[str, str | None], ...] = ()
+    #: Events since the run's start count, too.
+    look_back: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +121,8 @@ class Threw(Reply):
     error: str
     retryable: bool
     retry_after: timedelta | None = None
+    #: The function's own wait after this attempt, taken as it is.
+    backoff: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,8 @@ class _Turn:
         if message.target is not None and self._status(message.target) is not StepStatus.PLANNED:
             return self._decide(End())
         if message.retryable and message.attempt + 1 < self.policy.max_attempts:
-            return self._decide(self._retry(message.attempt, message.error, message.retry_after, message.target))
+            after = message.retry_after
+            return self._decide(self._retry(message.attempt, message.error, after, message.backoff, message.target))
         return self.finish(Status.FAILED, error=message.error)
 
     def asked(self, message: Asked) -> Decision:
@@ -230,13 +231,13 @@ class _Turn:
         planned = self._status(op.id) is StepStatus.PLANNED
         step = SaveStep(op.id, op.name, op.op, StepStatus.FAILED, error=op.error, attempts=message.attempt + 1)
         step = replace(step, started_at=op.started_at)
-        if op.final or message.attempt + 1 >= self.policy.max_attempts:
+        if op.final or message.attempt + 1 >= (op.max_attempts or self.policy.max_attempts):
             self._close(replace(step, memo=f'{{"error":{op.error}}}'))
             return
         counted = planned and self._is_counted(op.id)
         status = StepStatus.PLANNED if planned else StepStatus.RETRYING
         self._save(replace(step, status=status, counted=counted))
-        self.retry = self._retry(message.attempt, op.error, op.retry_after, op.id)
+        self.retry = self._retry(message.attempt, op.error, op.retry_after, op.backoff, op.id)
 
     # What becomes of the job.
 
@@ -262,8 +263,11 @@ class _Turn:
             self.effects.append(Discover())
         return self._decide(End())
 
-    def _retry(self, attempt: int, error: str, after: timedelta | None, step_id: str | None) -> Retry:
-        at = self.now + retry.delay(attempt, self.chance, after, self.policy.retry_interval)
+    def _retry(
+        self, attempt: int, error: str, after: timedelta | None, backoff: timedelta | None, step_id: str | None
+    ) -> Retry:
+        constant = backoff if backoff is not None else self.policy.retry_interval
+        at = self.now + retry.delay(attempt, self.chance, after, constant)
         detail = f'{{"error":{error},"next_at":{json.dumps(at.isoformat())}}}'
         self.effects.append(Record("attempt failed", step_id, attempt, detail))
         return Retry(at, attempt + 1, error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from datetime import datetime
 
@@ -10,10 +9,13 @@ from orchestrator import log
 from orchestrator.core.effect import Continue, Status
 from orchestrator.core.message import Threw
 from orchestrator.drivers.base import Answer
+from orchestrator.drivers.local import app_of
 from orchestrator.engine.branch import Branch
 from orchestrator.engine.enter import TURN, enter, give_way, let_go, others_wait
 from orchestrator.engine.parts import Parts
+from orchestrator.engine.progress import Progress
 from orchestrator.engine.settle import settle
+from orchestrator.protocol.run_errors import STATE_OVERFLOWED, error_text, too_much_state
 from orchestrator.store import jobs, runs
 from orchestrator.store.apply import Applied
 from orchestrator.store.jobs import Hint, Lease
@@ -32,14 +34,15 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
     while held is not None:
         with parts.holdings.holding(held):
             branch = branch or _take_up(parts, held)
-            held = enter(parts, held, branch) if branch is not None else None
+            held = _begin(parts, held, branch) if branch is not None else None
             if branch is None or held is None:
                 return
-            if branch.run.status is Status.QUEUED:
-                _start(parts, branch)
             limits = branch.loaded.run.limits
             parts.holdings.keep([held])
-            answer = _overflow(parts, held, branch) or parts.driver.call(branch.call(parts, held))
+            answer, held = _answer(parts, held, branch)
+            if answer is None:
+                let_go(parts, held)
+                return
             applied, follows = _settle(parts, held, branch, answer)
         calls += 1
         if not applied.accepted:
@@ -56,6 +59,31 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
                 give_way(parts, held, limits)
                 return
             turn = parts.clock.now()
+
+
+def _begin(parts: Parts, lease: Lease, branch: Branch) -> Lease | None:
+    """Make ready for a call: it needs this process, or another, and slots.  None: it is not made here and now."""
+    app = app_of(branch.function.url)
+    if app is not None and not parts.local.holds(app):
+        _hand_on(parts, lease, app)
+        return None
+    entered = enter(parts, lease, branch)
+    if entered is not None and branch.run.status is Status.QUEUED:
+        _start(parts, branch)
+    return entered
+
+
+def _answer(parts: Parts, lease: Lease, branch: Branch) -> tuple[Answer | None, Lease]:
+    """Make the call.  An answer of None says that nothing is to be made of it: somebody else has the job now."""
+    overflow = _overflow(parts, lease, branch)
+    if overflow is not None:
+        return overflow, lease
+    app = app_of(branch.function.url)
+    if app is None:
+        return parts.driver.call(branch.call(parts, lease)), lease
+    progress = Progress(parts, lease, branch)
+    answer = parts.local.call(app, branch.call(parts, lease), progress)
+    return answer, progress.lease
 
 
 def _take_up(parts: Parts, lease: Lease) -> Branch | None:
@@ -103,8 +131,7 @@ def _overflow(parts: Parts, lease: Lease, branch: Branch) -> Answer | None:
     limit = parts.settings.max_state_bytes
     if branch.state_size <= limit:
         return None
-    message = f"the run has memoised {branch.state_size} bytes; the limit is {limit} (max_state_bytes)"
-    error = json.dumps({"name": "InngestErrStateOverflowed", "message": message})
+    error = error_text(STATE_OVERFLOWED, too_much_state(branch.state_size, limit))
     return Answer(Threw(None, lease.attempt, error, retryable=False))
 
 
@@ -113,9 +140,10 @@ def _had_its_turn(parts: Parts, began: datetime, calls: int) -> bool:
     return calls >= settings.continue_calls or parts.clock.now() - began >= settings.continue_span
 
 
-def _hand_on(parts: Parts, lease: Lease) -> None:
+def _hand_on(parts: Parts, lease: Lease, app: str | None = None) -> None:
+    """Let somebody go on: whoever comes next, or a process that holds the app."""
     now = parts.clock.now()
     with parts.database.write() as conn:
         released = jobs.release(conn, lease, now)
     if released:
-        parts.announcer.announce([Hint(lease.job_id, lease.kind, now)])
+        parts.announcer.announce([Hint(lease.job_id, lease.kind, now, app)])

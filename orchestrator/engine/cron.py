@@ -101,7 +101,7 @@ def _jitter(conn: Connection, line: CronLine) -> timedelta | None:
     stored = functions.function(conn, line.function_id)
     if stored is None or '"jitter"' not in stored.config:
         return None
-    function = read_function(orjson.loads(stored.config), "the stored function")
+    function = read_function(orjson.loads(stored.config), "the stored function", ours=True)
     return next((trigger.jitter for trigger in function.triggers if trigger.cron == line.line), None)
 
 

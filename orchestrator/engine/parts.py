@@ -12,6 +12,7 @@ from orchestrator.core.cron import CatchUp
 from orchestrator.core.run import Policy
 from orchestrator.drivers.base import Driver, HttpClient
 from orchestrator.drivers.guard import AddressPolicy
+from orchestrator.drivers.local import LocalDriver
 from orchestrator.engine.versions import Versions
 from orchestrator.queue.announce import Announcer
 from orchestrator.queue.lease import Holdings
@@ -61,6 +62,8 @@ class Parts:
     #: What this process has read of its functions.
     versions: Versions = field(default_factory=Versions)
     chance: Callable[[], float] = random.random
+    #: Functions of this very process.
+    local: LocalDriver = field(default_factory=LocalDriver)
 
     def holder(self) -> Holder:
         """This process as the holder of leases made now."""

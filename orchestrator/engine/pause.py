@@ -39,7 +39,7 @@ def opened_by(conn: Connection, loaded: Loaded, decision: Decision, now: datetim
     function = functions.function(conn, loaded.run.function_id)
     # In one order by everybody: two runs that take signals from each other must not wait for each other.
     asked.sort(key=lambda ask: ask.signal if isinstance(ask, SignalAsked) else "")
-    return [_opened(loaded, function, ask, now) for ask in asked]
+    return [opened for ask in asked for opened in _opened(loaded, function, ask, now)]
 
 
 def may_wait(conn: Connection, run: Run, message: Message) -> Message:
@@ -81,22 +81,31 @@ def invoke_error(name: str, message: str, stack: str | None = None) -> str:
 
 def _opened(
     loaded: Loaded, function: StoredFunction | None, ask: WaitAsked | InvokeAsked | SignalAsked, now: datetime
-) -> Opened:
+) -> list[Opened]:
     run_id, step_id = loaded.run.id, ask.id
     match ask:
         case WaitAsked():
-            path, key = _term(ask.expression, orjson.loads(loaded.event) if ask.expression else {})
-            about = (step_id, ask.event, ask.expression, path, key)
-            pause = Pause(new_ulid(), pauses.EVENT, run_id, ask.until, *about)
-            return Opened(pause, looks_back=function is not None and function.wait_look_back)
+            return _waits(loaded, function, ask)
         case SignalAsked():
             pause = Pause(new_ulid(), pauses.SIGNAL, run_id, ask.until, step_id, signal=ask.signal)
-            return Opened(pause, replaces=ask.replace)
+            return [Opened(pause, replaces=ask.replace)]
         case InvokeAsked():
             pause = Pause(new_ulid(), pauses.INVOKE, run_id, ask.until, step_id)
             late = invoke_error("InngestInvokeTimeoutError", _TOO_LATE)
             event = invoked_event(_invocation(loaded, function, ask), now, new_ulid())
-            return Opened(pause, late, event)
+            return [Opened(pause, late, event)]
+
+
+def _waits(loaded: Loaded, function: StoredFunction | None, ask: WaitAsked) -> list[Opened]:
+    """One pause for each event that would do; the first that comes closes them all."""
+    looks_back = ask.look_back or (function is not None and function.wait_look_back)
+    made = list[Opened]()
+    for event, expression in ((ask.event, ask.expression), *ask.others):
+        path, key = _term(expression, orjson.loads(loaded.event) if expression else {})
+        about = (ask.id, event, expression, path, key)
+        pause = Pause(new_ulid(), pauses.EVENT, loaded.run.id, ask.until, *about)
+        made.append(Opened(pause, looks_back=looks_back, timer=not made))
+    return made
 
 
 def _invocation(loaded: Loaded, function: StoredFunction | None, ask: InvokeAsked) -> Invocation:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from orchestrator import log
+from orchestrator.drivers.local import app_of
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.register import add_url, note_failure
 from orchestrator.engine.sync import sync_url
@@ -68,6 +69,8 @@ class Poller:
                 add_url(self._parts, url)
 
     def _is_due(self, app: App) -> bool:
+        if app_of(app.url) is not None:
+            return False  # It lives in processes, and tells of itself.
         broken = app.name is None or app.error is not None
         if not broken and not self._poll:
             return False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator import log
 from orchestrator.core.function import Timeouts
+from orchestrator.drivers.local import app_of
 from orchestrator.drivers.reach import blocked
 from orchestrator.engine.cron import replan
 from orchestrator.engine.parts import Parts
@@ -114,6 +115,8 @@ def note_failure(parts: Parts, app: App, error: TransportError) -> None:
 
 
 def _check_addresses(parts: Parts, registration: Registration) -> None:
+    if app_of(registration.url) is not None:
+        return  # Nothing is sent to processes.
     urls = [registration.url, *(function.url for function in registration.functions)]
     reason = blocked(urls, parts.settings.addresses)
     if reason is not None:
@@ -143,6 +146,7 @@ def _values(registration: Registration) -> dict[str, object]:
         "sdk_language": registration.sdk_language,
         "sdk_version": registration.sdk_version,
         "framework": registration.framework,
+        "method": "local" if app_of(registration.url) else "serve",
         "version": registration.app_version,
         "checksum": registration.checksum,
         "archived_at": None,

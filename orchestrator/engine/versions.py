@@ -55,4 +55,4 @@ class Versions:
 
 
 def _parsed(config: str) -> Function:
-    return read_function(msgspec.json.decode(config), "the stored function")
+    return read_function(msgspec.json.decode(config), "the stored function", ours=True)

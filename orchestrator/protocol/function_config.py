@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal
 from urllib.parse import urlsplit
@@ -28,6 +29,8 @@ from orchestrator.protocol import sync_limits as limits
 from orchestrator.protocol.fields import Field
 
 SCHEMES = ("http", "https", "ws", "wss")
+#: Where functions live in processes of their own; nobody may claim that from outside.
+LOCAL = "local"
 
 # croniter's own inventions: H is a hash, R is chance; a function must start at the same minutes wherever it is asked.
 _FOREIGN_CRON = re.compile(r"(?<![A-Za-z])[HhRr](?![A-Za-z])")
@@ -38,8 +41,11 @@ _QUERY_OF_SYNC = ("deployId", "probe")
 _ALONE = ("cancel", "debounce", "singleton", "priority")
 
 
-def read_function(config: object, place: str) -> Function:
-    """Read one function; `place` names it until its own id is known.  Raises `RequestError`."""
+def read_function(config: object, place: str, *, ours: bool = False) -> Function:
+    """Read one function; `place` names it until its own id is known.  Raises `RequestError`.
+
+    `ours`: it comes from this process or from the store, and may live in processes.
+    """
     slug, name = _names(Field(place, "", config))
     field = Field(f'function "{slug}"', "", config)
     step = _only_step(field["steps"])
@@ -47,7 +53,7 @@ def read_function(config: object, place: str) -> Function:
     function = Function(
         slug=slug,
         name=name,
-        url=read_url(step["runtime"]["url"]),
+        url=read_url(step["runtime"]["url"], (*SCHEMES, LOCAL) if ours else SCHEMES),
         triggers=_triggers(field["triggers"]),
         retries=_retries(field, step),
         cancels=tuple(map(_cancel, field["cancel"].items(limits.MAX_CANCELS))),
@@ -67,13 +73,13 @@ def read_function(config: object, place: str) -> Function:
     return function
 
 
-def read_url(field: Field) -> str:
+def read_url(field: Field, schemes: Sequence[str] = SCHEMES) -> str:
     """Read an address an app can be called at; the query parameters that belong to syncing are dropped."""
     url = field.text(limits.MAX_URL)
-    wish = f"a URL that starts with {', '.join(scheme + '://' for scheme in SCHEMES)} and names a host"
+    wish = f"a URL that starts with {', '.join(scheme + '://' for scheme in schemes)} and names a host"
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in SCHEMES and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:
         usable = False
     if not usable or not _URL_CHARACTERS.fullmatch(url):

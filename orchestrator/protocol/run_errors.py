@@ -10,6 +10,7 @@ import json
 import msgspec
 
 FUNCTION_OVERFLOWED = "InngestErrFunctionOverflowed"
+STATE_OVERFLOWED = "InngestErrStateOverflowed"
 INVALID_EXPRESSION = "InvalidExpression"
 TIMEOUT_TOO_LONG = "InngestErrTimeoutTooLong"
 STEP_OUTPUT_TOO_LARGE = "StepOutputTooLarge"
@@ -33,6 +34,11 @@ def error_text(name: str, message: str, code: str | None = None) -> str:
     if code is not None:
         error["code"] = code
     return json.dumps(error, ensure_ascii=False)
+
+
+def too_much_state(size: int, limit: int) -> str:
+    """The sentence about a run that has memoised more than it may."""
+    return f"the run has memoised {size} bytes; the limit is {limit} (max_state_bytes)"
 
 
 def error_object(text: str) -> str:

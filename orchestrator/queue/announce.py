@@ -107,20 +107,25 @@ class _Sender:
     """One connection's channel, with the queues declared."""
 
     def __init__(self, connection: kombu.Connection) -> None:
-        channel = connection.channel()
+        self._channel = connection.channel()
+        self._declared = set[str]()
         for name in (broker.RUNNER_QUEUE, broker.EXECUTOR_QUEUE):
-            broker.queue(name)(channel).declare()
-        self._producer = kombu.Producer(channel)
+            self._declare(name)
+        self._producer = kombu.Producer(self._channel)
 
     def send(self, hints: Sequence[Hint]) -> None:
-        unleased = [hint for hint in hints if hint.kind in UNLEASED]
-        calls = [hint for hint in hints if hint.kind not in UNLEASED]
-        for task, queue, some in (
-            (broker.RUNNER_TASK, broker.RUNNER_QUEUE, unleased),
-            (broker.EXECUTOR_TASK, broker.EXECUTOR_QUEUE, calls),
-        ):
-            if some:
-                self._publish(task, queue, [[hint.job_id, hint.kind, _microseconds(hint.run_at)] for hint in some])
+        by_queue = dict[str, list[Hint]]()
+        for hint in hints:
+            by_queue.setdefault(_queue_of(hint), []).append(hint)
+        for queue, some in by_queue.items():
+            self._declare(queue)
+            task = broker.RUNNER_TASK if queue == broker.RUNNER_QUEUE else broker.EXECUTOR_TASK
+            self._publish(task, queue, [[hint.job_id, hint.kind, _microseconds(hint.run_at)] for hint in some])
+
+    def _declare(self, name: str) -> None:
+        if name not in self._declared:
+            broker.queue(name)(self._channel).declare()
+            self._declared.add(name)
 
     def _publish(self, task: str, queue: str, hints: list[list[Any]]) -> None:
         task_id = str(uuid.uuid4())
@@ -139,6 +144,12 @@ class _Sender:
 def read_hints(hints: Sequence[Sequence[Any]]) -> list[Hint]:
     """The hints of a message."""
     return [Hint(int(job_id), str(kind), _EPOCH + timedelta(microseconds=int(at))) for job_id, kind, at in hints]
+
+
+def _queue_of(hint: Hint) -> str:
+    if hint.kind in UNLEASED:
+        return broker.RUNNER_QUEUE
+    return broker.EXECUTOR_QUEUE if hint.app is None else broker.app_queue(hint.app)
 
 
 def _connection(url: str) -> kombu.Connection:

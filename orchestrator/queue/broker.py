@@ -16,7 +16,12 @@ EXECUTOR_QUEUE = "orchestrator.executor"
 RUNNER_TASK = "orchestrator.runner"
 EXECUTOR_TASK = "orchestrator.executor"
 #: Tasks are known by name only; this module is imported by workers, never by who announces.
-TASKS_MODULE = "orchestrator.workers.tasks"
+TASKS_MODULE = "orchestrator.workers.own"
+
+
+def app_queue(app: str) -> str:
+    """The queue of the processes that hold an app's functions."""
+    return f"orchestrator.app.{app}"
 
 
 def transport_options(url: str) -> dict[str, Any]:

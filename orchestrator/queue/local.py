@@ -30,22 +30,46 @@ class Shared:
     this process die, the sweep of another finds them.
     """
 
-    def __init__(self, local: LocalQueue, others: Announcer, room: Callable[[], int], clock: Clock) -> None:
+    def __init__(
+        self,
+        local: LocalQueue,
+        others: Announcer,
+        room: Callable[[], int],
+        clock: Clock,
+        holds: Callable[[str], bool] = lambda app: False,
+    ) -> None:
         self._local = local
         self._others = others
         self._room = room
         self._clock = clock
+        self._holds = holds
 
     def announce(self, hints: Sequence[Hint]) -> None:
         """Keep or pass on."""
         if not hints:
             return
         now = self._clock.now()
+        foreign = [hint for hint in hints if hint.app is not None and not self._holds(hint.app)]
+        if foreign:
+            self._others.announce(foreign)
+            hints = [hint for hint in hints if hint not in foreign]
         due = [hint for hint in hints if hint.kind not in UNLEASED and hint.run_at <= now]
         room = self._room() if due else 0
         passed_on = set(due[room:])
         self._others.announce(due[room:])
         self._local.announce([hint for hint in hints if hint not in passed_on] if passed_on else hints)
+
+
+class Own:
+    """The announcer of a process with nobody to pass hints on to: what only others can do is left to their sweeps."""
+
+    def __init__(self, queue: LocalQueue, holds: Callable[[str], bool]) -> None:
+        self._queue = queue
+        self._holds = holds
+
+    def announce(self, hints: Sequence[Hint]) -> None:
+        """Keep what can be done here."""
+        self._queue.announce([hint for hint in hints if hint.app is None or self._holds(hint.app)])
 
 
 class LocalQueue:

@@ -55,6 +55,8 @@ class Opened:
     looks_back: bool = False
     #: Nobody else goes on waiting for the same signal.
     replaces: bool = False
+    #: Another pause of the same step has the timer.
+    timer: bool = True
 
 
 @dataclass(slots=True)
@@ -136,9 +138,10 @@ def _open(conn: Connection, opened: Opened, applied: Applied, now: datetime) -> 
     if pause.signal is not None and opened.replaces:
         pauses.give_up_signal(conn, pause.signal)
     pauses.add(conn, [pause], now)
-    key = pauses.timeout_key(pause.run_id, pause.step_id or "")
     whose = {"run_id": pause.run_id, "step_id": pause.step_id}
-    applied.hints.append(jobs.add(conn, jobs.TIME_OUT, key, pause.expires_at, payload=opened.late, **whose))
+    if opened.timer:
+        key = pauses.timeout_key(pause.run_id, pause.step_id or "")
+        applied.hints.append(jobs.add(conn, jobs.TIME_OUT, key, pause.expires_at, payload=opened.late, **whose))
     if opened.event is not None:
         applied.hints += events.add(conn, [opened.event], now)
     if opened.looks_back:

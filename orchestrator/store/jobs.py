@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, insert, literal_column, or_, select, update
 
-from orchestrator.store.tables import jobs, runs
+from orchestrator.store.tables import apps, functions, jobs, runs
 
 MATCH, CALL, WAKE = "match", "call", "wake"
 RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
@@ -51,6 +51,8 @@ class Hint:
     job_id: int
     kind: str
     run_at: datetime
+    #: Only processes that hold this app can do it; None: whoever comes.
+    app: str | None = None
 
 
 BY_ID = jobs.c.id == bindparam("job_id")
@@ -81,6 +83,15 @@ _LEASE = (
         jobs.c.payload,
         jobs.c.admitted,
     )
+)
+#: The name of the app, where that lives in processes and is not reached over the network.
+_APP = (
+    select(apps.c.name)
+    .select_from(runs.join(functions, functions.c.id == runs.c.function_id).join(apps, apps.c.id == functions.c.app_id))
+    .where(
+        runs.c.id == jobs.c.run_id, jobs.c.kind == literal_column("'call'"), apps.c.method == literal_column("'local'")
+    )
+    .scalar_subquery()
 )
 INSERT = insert(jobs)
 _READ = select(jobs).where(BY_ID, IS_READY)
@@ -117,9 +128,10 @@ _ENDED = (jobs.c.id, jobs.c.kind, jobs.c.state, jobs.c.owner, jobs.c.lease_until
 _UNLOCKED = select(jobs.c.id).where(jobs.c.id.in_(bindparam("ids", expanding=True))).with_for_update(skip_locked=True)
 _TAKE_MATCH = delete(jobs).where(BY_ID, IS_READY)
 _MARK_AGAIN = update(jobs).where(jobs.c.key == bindparam("of_key")).values(again=True)
+_GENERATIONS = select(jobs.c.id, jobs.c.generation).where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_LEASED)
 _EXTEND = update(jobs).where(FENCE).values(lease_until=bindparam("until"))
 _DUE = (
-    select(jobs.c.id, jobs.c.kind, jobs.c.run_at)
+    select(jobs.c.id, jobs.c.kind, jobs.c.run_at, _APP.label("app"))
     .where(
         IS_READY,
         jobs.c.run_at <= bindparam("until"),
@@ -239,6 +251,13 @@ def extend(conn: Connection, leases: Iterable[Lease], until: datetime) -> None:
         conn.execute(_EXTEND, rows)
 
 
+def still_leased(conn: Connection, leases: Sequence[Lease]) -> list[Lease]:
+    """Those of the leases that stand."""
+    rows = conn.execute(_GENERATIONS, {"ids": [lease.job_id for lease in leases]})
+    standing = {(row.id, row.generation) for row in rows}
+    return [lease for lease in leases if (lease.job_id, lease.generation) in standing]
+
+
 def due(
     conn: Connection,
     until: datetime,
@@ -255,7 +274,7 @@ def due(
     now = now or until
     values = {"until": until, "announced_before": announced_before, "most": most, "now": now, "settled": now - grace}
     rows = conn.execute(_DUE, values)
-    return [Hint(row.id, row.kind, row.run_at) for row in rows]
+    return [Hint(row.id, row.kind, row.run_at, row.app) for row in rows]
 
 
 def announced(conn: Connection, ids: Sequence[int], at: datetime) -> None:

@@ -1,0 +1,1 @@
+"""Ties a user's own Python code to us: functions of its process, its Celery application."""
