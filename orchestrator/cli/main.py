@@ -34,6 +34,8 @@ COMMANDS: dict[str, Lazy] = {
     "cancel": Lazy("orchestrator.cli.inspect", "cancel", "Cancel a run."),
     "requeue": Lazy("orchestrator.cli.inspect", "requeue", "Let a run go on whose workers were lost too often."),
     "functions": Lazy("orchestrator.cli.functions", "functions", "Set what the SDKs cannot say of a function."),
+    "limit": Lazy("orchestrator.cli.limit", "limit", "Set how many calls a function makes at once."),
+    "why": Lazy("orchestrator.cli.why", "why", "Say why a run does not go on."),
     "config": Lazy("orchestrator.cli.config_show", "config", "Look at the settings."),
     "db": Lazy("orchestrator.cli.db", "db", "Make, upgrade and check the database's schema."),
     "version": Lazy("orchestrator.cli.version", "version", "Print the version."),

@@ -40,6 +40,10 @@ class Allowance:
     limit_id: str
     declared: int
     override: int | None
+    #: Its key (an expression), whom it is shared with, and whether it is about whole runs.
+    key: str | None = None
+    scope: str = "fn"
+    whole_run: bool = False
 
     @property
     def allowed(self) -> int:
@@ -53,6 +57,7 @@ def save(conn: Connection, function_id: str, limits: Sequence[Concurrency]) -> N
     rows = dict[str, dict[str, object]]()
     for position, limit in enumerate(limits):
         row = {"function_id": function_id, "id": limit_id(limit), "position": position, "declared": limit.limit}
+        row |= {"key": limit.key, "scope": limit.scope, "whole_run": limit.whole_run}
         # The same limit declared twice: both are promises, so that the smaller number counts.
         known = rows.get(limit_id(limit))
         if known is None or limit.limit < int(str(known["declared"])):
@@ -71,7 +76,7 @@ def of_functions(conn: Connection, function_ids: Collection[str]) -> Mapping[tup
 def of_function(conn: Connection, function_id: str) -> list[Allowance]:
     """The limits of one function, in the order it declares them."""
     rows = conn.execute(_LIST, {"of_function": function_id})
-    return [Allowance(row.id, row.declared, row.override) for row in rows]
+    return [Allowance(row.id, row.declared, row.override, row.key, row.scope, row.whole_run) for row in rows]
 
 
 def override(conn: Connection, function_id: str, of_limit: str, wanted: int | None) -> bool:

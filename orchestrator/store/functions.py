@@ -110,6 +110,11 @@ def app_by_name(conn: Connection, name: str) -> App | None:
     return _app(row) if row else None
 
 
+def app_url(conn: Connection, app_id: str) -> str:
+    """Where an app is; empty: there is no such app."""
+    return conn.execute(select(apps.c.url).where(apps.c.id == app_id)).scalar() or ""
+
+
 def functions_of(conn: Connection, app_id: str | None = None) -> list[StoredFunction]:
     """The functions that are not archived, of one app or of all."""
     query = select(functions).where(functions.c.archived_at.is_(None)).order_by(functions.c.slug)
@@ -165,6 +170,8 @@ def _save_function(conn: Connection, app_id: str, item: Declared, row: Row[Any] 
         return
     values: dict[str, Any] = {"name": item.function.name, "config": item.config, "checksum": item.checksum}
     values |= {"updated_at": now, "archived_at": None}
+    if item.function.concurrency:
+        values["imposed"] = None
     if row is None:
         function_id = named_uuid("function", item.function.slug)
         keys = {"id": function_id, "app_id": app_id, "slug": item.function.slug, "version": 1, "created_at": now}

@@ -1,0 +1,31 @@
+"""What operators changed, and when: rows that are only ever added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import orjson
+from sqlalchemy import Connection, insert, select
+
+from orchestrator.store.tables import audit
+
+
+def record(
+    conn: Connection,
+    action: str,
+    subject: str,
+    now: datetime,
+    *,
+    actor: str | None = None,
+    data: Mapping[str, object] | None = None,
+) -> None:
+    """Note that somebody did something to something."""
+    text = orjson.dumps(data).decode() if data else None
+    conn.execute(insert(audit).values(at=now, action=action, subject=subject[:512], actor=actor, data=text))
+
+
+def actions_on(conn: Connection, subject: str, most: int = 100) -> list[tuple[str, datetime]]:
+    """What was done to something, the latest first."""
+    query = select(audit.c.action, audit.c.at).where(audit.c.subject == subject).order_by(audit.c.id.desc()).limit(most)
+    return [(row.action, row.at) for row in conn.execute(query)]
