@@ -259,7 +259,8 @@ def test_a_limit_on_whole_runs_counts_a_run_from_its_start_to_its_end(server: Se
     def whole(ctx: inngest.ContextSync) -> str:
         if ctx.run_id not in begun:
             begun.append(ctx.run_id)
-        ctx.step.sleep("nap", timedelta(hours=1))
+        # The app's own clock is not the one that is moved: later runs have to sleep longer by it.
+        ctx.step.sleep("nap", timedelta(hours=1 + begun.index(ctx.run_id)))
         return ctx.step.run("a", lambda: gauge.work("awake"))
 
     whole.get_config = with_option(whole.get_config, {"fn": [{"limit": 1}]})  # type: ignore[method-assign]
