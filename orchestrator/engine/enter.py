@@ -58,9 +58,7 @@ def _enter(parts: Parts, lease: Lease, branch: Branch, wanted: Needs) -> Entered
                 entered = slots.enter(conn, lease, function_id, wanted, now, rank, begins=begins)
         if entered.entry is not Entry.UNKNOWN:
             break
-        if hot is not None:
-            hot.slots.ensure(function_id, wanted.pools)
-        else:
+        if hot is None:
             with parts.database.write() as conn:
                 slots.ensure(conn, function_id, wanted.pools)
     return entered

@@ -67,8 +67,9 @@ _LOCK = (
 )
 _CHANGE = (
     update(pools)
-    .where(pools.c.key == bindparam("of_key"))
+    .where(pools.c.key.in_(bindparam("keys", expanding=True)))
     .values(used=pools.c.used + bindparam("by_used"), waiting=pools.c.waiting + bindparam("by_waiting"))
+    .returning(pools.c.key, pools.c.waiting)
 )
 _ANYONE_WAITS = (
     select(pools.c.key).where(pools.c.key.in_(bindparam("keys", expanding=True)), pools.c.waiting > 0).limit(1)
@@ -115,30 +116,28 @@ class Changes:
         """The pools that change, in their order."""
         return sorted(self.used.keys() | self.waiting.keys())
 
-    def write(self, conn: Connection) -> None:
-        """Change the rows, which the caller has locked."""
-        if not self.keys:
-            return
-        rows = [
-            {"of_key": key, "by_used": self.used.get(key, 0), "by_waiting": self.waiting.get(key, 0)}
-            for key in self.keys
-        ]
-        conn.execute(_CHANGE, rows)
+    def write(self, conn: Connection) -> dict[str, int]:
+        """Change the rows, which the caller has locked; returns how many wait at each."""
+        alike = dict[tuple[int, int], list[str]]()
+        for key in self.keys:
+            alike.setdefault((self.used.get(key, 0), self.waiting.get(key, 0)), []).append(key)
+        found = dict[str, int]()
+        for (by_used, by_waiting), keys in alike.items():
+            rows = conn.execute(_CHANGE, {"keys": keys, "by_used": by_used, "by_waiting": by_waiting})
+            found |= {row.key: row.waiting for row in rows}
+        return found
 
 
 def ensure(conn: Connection, function_id: str, wanted: Sequence[Pool]) -> None:
     """Make the pools that do not exist yet; in a transaction of its own."""
-    rows = [
-        {
-            "key": pool.key,
-            "turn": "",
-            "limit_id": pool.limit_id,
-            "function_id": None if pool.shared else function_id,
-            "value": pool.value,
-        }
-        for pool in sorted(wanted, key=lambda it: it.key)
-    ]
+    rows = [new_row(function_id, pool) | {"turn": ""} for pool in sorted(wanted, key=lambda it: it.key)]
     conn.execute(_insert_new(conn.dialect.name), rows)
+
+
+def new_row(function_id: str, pool: Pool) -> dict[str, object]:
+    """A pool to be made."""
+    owner = None if pool.shared else function_id
+    return {"key": pool.key, "limit_id": pool.limit_id, "function_id": owner, "value": pool.value}
 
 
 def enter(
@@ -148,13 +147,19 @@ def enter(
 
     The run `begins` once it has them.
     """
-    if begins:
+    alone = conn.dialect.name == "sqlite"
+    if begins and not alone:
         runs.lock_row(conn, lease.run_id or "")
     if conn.execute(_JOB, fence(lease)).first() is None:
         return Entered(Entry.LOST)
-    has = {row.pool for row in conn.execute(_HELD, {"of_run": lease.run_id, "of_job": lease.job_id})}
+    has = set[str]()
+    if not begins:
+        has = {row.pool for row in conn.execute(_HELD, {"of_run": lease.run_id, "of_job": lease.job_id})}
     keys = [pool.key for pool in wanted.pools if pool.key not in has]
     locked = lock(conn, keys)
+    if len(locked) < len(keys) and alone:
+        ensure(conn, function_id, wanted.pools)
+        locked = lock(conn, keys)
     if len(locked) < len(keys):
         return Entered(Entry.UNKNOWN)
     allowed = allowances.of_functions(conn, [function_id])
@@ -195,10 +200,9 @@ def give_way(conn: Connection, lease: Lease, wanted: Needs, rank: int) -> set[st
     changes = Changes()
     changes.count(used=freed, by=-1)
     changes.count(waiting=[min(freed)])
-    locked = lock(conn, changes.keys)
-    changes.write(conn)
+    waiting = _lock_and_write(conn, changes)
     _park(conn, lease, min(freed), wanted.lane, rank)
-    return {key for key, row in locked.items() if row.waiting + changes.waiting.get(key, 0) > 0}
+    return {key for key, count in waiting.items() if count}
 
 
 def end_run(conn: Connection, run_id: str, lease: Lease | None, gone: Sequence[Any]) -> set[str]:
@@ -275,9 +279,14 @@ def _free(conn: Connection, freed: Sequence[str], left: Sequence[str] = ()) -> s
         return set()
     changes = Changes()
     changes.count(used=freed, waiting=left, by=-1)
-    locked = lock(conn, changes.keys)
-    changes.write(conn)
-    return {key for key, row in locked.items() if row.waiting + changes.waiting.get(key, 0) > 0}
+    return {key for key, count in _lock_and_write(conn, changes).items() if count}
+
+
+def _lock_and_write(conn: Connection, changes: Changes) -> dict[str, int]:
+    """One after the other, where several can write at once: an update alone would lock in an order of its own."""
+    if conn.dialect.name != "sqlite":
+        lock(conn, changes.keys)
+    return changes.write(conn)
 
 
 def _insert_new(dialect: str) -> Any:

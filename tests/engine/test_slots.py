@@ -312,4 +312,4 @@ def test_on_postgresql_a_limited_run_costs_one_statement_more(hall: Hall, monkey
     if hall.parts.database.kind == "postgresql":
         assert {"statements": 1 + 3 + 1} == running
     else:
-        assert {"statements": 25, "transactions": 1 + 3 + 1} == running
+        assert {"statements": 22, "transactions": 1 + 3 + 1} == running

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from sqlalchemy import String, cast, func, insert, literal, select, update
@@ -77,7 +78,7 @@ class Hall:
             ).one()
         wanted = Needs.read(run.limits)
         place = concurrency.rank(after(at), priority)
-        while (entered := self.enter_once(lease, run.function_id, wanted, place)).entry is Entry.UNKNOWN:
+        while (entered := self.enter_once(lease, run, wanted, place)).entry is Entry.UNKNOWN:
             self.ensure(run.function_id, wanted)
         self.admit(*entered.to_admit)
         return entered
@@ -86,16 +87,16 @@ class Hall:
         with self.database.read() as conn:
             return Needs.read(runs.get(conn, lease.run_id or "").limits)
 
-    def enter_once(self, lease: Lease, function_id: str, wanted: Needs, rank: int) -> Entered:
+    def enter_once(self, lease: Lease, run: Any, wanted: Needs, rank: int) -> Entered:
+        begins = run.status == Status.QUEUED
         if self.hot is not None:
-            return self.hot.enter(lease, function_id, wanted, NOW, rank, begins=True)
+            return self.hot.enter(lease, run.function_id, wanted, NOW, rank, begins=begins)
         with self.database.write() as conn:
-            return slots.enter(conn, lease, function_id, wanted, NOW, rank, begins=True)
+            return slots.enter(conn, lease, run.function_id, wanted, NOW, rank, begins=begins)
 
     def ensure(self, function_id: str, wanted: Needs) -> None:
         if self.hot is not None:
-            self.hot.ensure(function_id, wanted.pools)
-            return
+            return  # it makes them itself, unless somebody else does so at this moment
         with self.database.write() as conn:
             slots.ensure(conn, function_id, wanted.pools)
 
