@@ -157,11 +157,11 @@ def enter(
         has = {row.pool for row in conn.execute(_HELD, {"of_run": lease.run_id, "of_job": lease.job_id})}
     keys = [pool.key for pool in wanted.pools if pool.key not in has]
     locked = lock(conn, keys)
-    if len(locked) < len(keys) and alone:
-        ensure(conn, function_id, wanted.pools)
-        locked = lock(conn, keys)
-    if len(locked) < len(keys):
+    fresh = [pool for pool in wanted.pools if pool.key in keys and pool.key not in locked]
+    if fresh and not alone:
         return Entered(Entry.UNKNOWN)
+    if fresh:
+        ensure(conn, function_id, fresh)
     allowed = allowances.of_functions(conn, [function_id])
     known = levels(wanted.pools, locked, function_id, allowed)
     turn = concurrency.enter(keys, known)
@@ -251,11 +251,11 @@ def levels(
     function_id: str,
     allowed: Mapping[tuple[str, str], int],
 ) -> dict[str, Level]:
-    """How full those of the pools are that are locked, as a function's limits see it."""
+    """How full the pools are, as a function's limits see it; those that are not locked are new, or not asked for."""
     return {
-        pool.key: Level(locked[pool.key].used, locked[pool.key].waiting, allowed.get((function_id, pool.limit_id)))
+        pool.key: Level(row.used if row else 0, row.waiting if row else 0, allowed.get((function_id, pool.limit_id)))
         for pool in of
-        if pool.key in locked
+        for row in (locked.get(pool.key),)
     }
 
 
