@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, or_, select, update
 
 from orchestrator.core.concurrency import limit_id
 from orchestrator.core.function import Concurrency
@@ -25,7 +25,7 @@ _OVERRIDE = update(concurrency_limits).where(_OF, concurrency_limits.c.id == bin
 _WAITING = (
     select(pools.c.key)
     .where(
-        pools.c.waiting > 0,
+        pools.c.waiting > literal_column("0"),
         pools.c.limit_id.in_(bindparam("ids", expanding=True)),
         or_(pools.c.function_id.is_(None), pools.c.function_id == bindparam("of_function")),
     )

@@ -45,7 +45,7 @@ _ORPHANED = select(slots.c.id).where(
 _DROP = delete(slots).where(slots.c.id.in_(bindparam("ids", expanding=True))).returning(slots.c.pool)
 _STUCK = (
     select(pools.c.key)
-    .where(pools.c.waiting > 0, pools.c.used < func.coalesce(ALLOWED, pools.c.used + 1))
+    .where(pools.c.waiting > literal_column("0"), pools.c.used < func.coalesce(ALLOWED, pools.c.used + 1))
     .order_by(pools.c.key)
     .limit(MOST)
 )

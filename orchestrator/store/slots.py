@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, literal_column, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.core import concurrency
 from orchestrator.core.concurrency import Level, Needs, Pool
@@ -76,6 +77,14 @@ _ANYONE_WAITS = (
 )
 
 
+_INSERT_NEW = {
+    "sqlite": sqlite.insert(pools).on_conflict_do_nothing(),
+    "postgresql": postgresql.insert(pools).on_conflict_do_nothing(),
+    "mysql": insert(pools).prefix_with("IGNORE"),
+    "mariadb": insert(pools).prefix_with("IGNORE"),
+}
+
+
 class Entry(Enum):
     """What came of the wish for slots."""
 
@@ -131,7 +140,7 @@ class Changes:
 def ensure(conn: Connection, function_id: str, wanted: Sequence[Pool]) -> None:
     """Make the pools that do not exist yet; in a transaction of its own."""
     rows = [new_row(function_id, pool) | {"turn": ""} for pool in sorted(wanted, key=lambda it: it.key)]
-    conn.execute(_insert_new(conn.dialect.name), rows)
+    conn.execute(_INSERT_NEW[conn.dialect.name], rows)
 
 
 def new_row(function_id: str, pool: Pool) -> dict[str, object]:
@@ -287,15 +296,3 @@ def _lock_and_write(conn: Connection, changes: Changes) -> dict[str, int]:
     if conn.dialect.name != "sqlite":
         lock(conn, changes.keys)
     return changes.write(conn)
-
-
-def _insert_new(dialect: str) -> Any:
-    if dialect == "sqlite":
-        from sqlalchemy.dialects import sqlite
-
-        return sqlite.insert(pools).on_conflict_do_nothing()
-    if dialect == "postgresql":
-        from sqlalchemy.dialects import postgresql
-
-        return postgresql.insert(pools).on_conflict_do_nothing()
-    return insert(pools).prefix_with("IGNORE")

@@ -8,22 +8,44 @@ from typing import Any
 
 from sqlalchemy import Connection, event, select
 
+from orchestrator.core.concurrency import Needs, Pool
 from orchestrator.core.effect import Status, StepStatus
 from orchestrator.core.run import Run
 from orchestrator.ids import new_ulid
-from orchestrator.store import events, functions, history, jobs, keys, losses, pauses, runs, steps
+from orchestrator.store import (
+    allowances,
+    cure,
+    events,
+    functions,
+    history,
+    jobs,
+    keys,
+    losses,
+    parked,
+    pauses,
+    runs,
+    slots,
+    steps,
+    waits,
+)
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Lease
+from orchestrator.store.slots import Changes
 from orchestrator.store.tables import metadata
 from tests.store.factories import NOW, UNTIL, a_step, add_app, after, an_event, insert_rows
 
 #: These index the jobs of one state only, so that reading all of one is reading what the query is about.
-SMALL = {"ix_jobs_ready", "ix_jobs_leased"}
+SMALL = {"ix_jobs_ready", "ix_jobs_leased", "ix_pools_waiting", "ix_slots_until"}
 LARGE = {table.name for table in metadata.sorted_tables} - {"apps"}
 
 RUN = new_ulid()
 LEASE = Lease(7, 1, jobs.CALL, "call:7", RUN)
+LEASED = Lease(8, 1, jobs.CALL, "call:7", RUN)
 LOST = Lease(7, 1, jobs.CALL, "call:7", RUN, until=UNTIL)
+
+WAITING_AT = "11:7"
+NEEDS = Needs("lane7", (Pool(WAITING_AT, "limit7", "7"), Pool("21:0", "limit0", "")))
+CHANGES = Changes({"11:7": 1, "11:8": 1}, {"11:9": 1})
 
 QUERIES: dict[str, Callable[[Connection], object]] = {
     "lease": lambda conn: jobs.lease(conn, list(range(2, 40)), "w", NOW, UNTIL),
@@ -79,6 +101,22 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "give_up_signal": lambda conn: pauses.give_up_signal(conn, "signal"),
     "close": lambda conn: pauses.close(conn, RUN, "s1"),
     "close_all_of_run": lambda conn: pauses.close_all_of_run(conn, RUN),
+    "enter": lambda conn: slots.enter(conn, LEASED, "f7", NEEDS, NOW, 0),
+    "leave": lambda conn: slots.leave(conn, RUN, 7),
+    "give_way": lambda conn: slots.give_way(conn, LEASED, NEEDS, 0),
+    "end_run": lambda conn: slots.end_run(conn, RUN, None, []),
+    "let_go": lambda conn: slots.let_go(conn, LEASED),
+    "extend slots": lambda conn: slots.extend(conn, "w", [LEASED], NOW),
+    "anyone_waits for a slot": lambda conn: slots.anyone_waits(conn, NEEDS),
+    "change pools": lambda conn: CHANGES.write(conn),
+    "admit": lambda conn: parked.admit(conn, WAITING_AT, NOW, 20),
+    "abandoned": lambda conn: cure.abandoned(conn, NOW, ["dead"]),
+    "stuck": lambda conn: cure.stuck(conn),
+    "recount": lambda conn: cure.recount(conn, [WAITING_AT, "11:8"]),
+    "allowances": lambda conn: allowances.of_functions(conn, ["f7", "f8"]),
+    "allowances of one": lambda conn: allowances.of_function(conn, "f7"),
+    "waits": lambda conn: [waits.calls(conn, it) for it in [runs.get(conn, RUN)] if it],
+    "event waits": lambda conn: [waits.event_waits(conn, it) for it in [runs.get(conn, RUN)] if it],
     "drop_timeout": lambda conn: pauses.drop_timeout(conn, RUN, "s1"),
 }
 
@@ -87,6 +125,7 @@ def crowd(conn: Connection) -> None:
     """20 000 jobs: most of them far away, a tenth due, a twentieth leased; and runs, steps and events to match."""
     ids = [RUN, *(new_ulid() for _ in range(1_999))]
     run = {"function_id": "f", "function_version": 1, "event_name": "e", "status": "running", "queued_at": NOW}
+    run["limits"] = NEEDS.text()
     insert_rows(conn, "runs", [run | {"id": it, "event_id": it} for it in ids])
     event = {"ts": 0, "payload": "{}", "received_at": NOW}
     insert_rows(conn, "events", [event | {"id": it, "name": f"e{at}"} for at, it in enumerate(ids)])
@@ -104,7 +143,34 @@ def crowd(conn: Connection) -> None:
     function: dict[str, Any] = {"app_id": app_id, "name": "f", "version": 1, "config": "{}", "checksum": "1"}
     function |= {"created_at": NOW, "updated_at": NOW}
     insert_rows(conn, "functions", [function | {"id": f"f{at}", "slug": f"f{at}"} for at in range(4_000)])
+    crowd_pools(conn, ids)
     insert_rows(conn, "triggers", [{"function_id": f"f{at}", "position": 0, "event": f"e{at}"} for at in range(4_000)])
+
+
+def crowd_pools(conn: Connection, run_ids: list[str]) -> None:
+    """A limit for each function, 2 000 pools of which one is full and waited at, and a thousand parked jobs."""
+    limit = {"position": 0, "scope": "fn", "whole_run": False, "declared": 1}
+    insert_rows(
+        conn, "concurrency_limits", [limit | {"function_id": f"f{at}", "id": f"limit{at % 500}"} for at in range(4_000)]
+    )
+    pool = {"used": 0, "turn": "", "value": "7"}
+    numbers = range(2_000)
+    insert_rows(
+        conn,
+        "pools",
+        [
+            pool
+            | {"key": f"11:{at}", "function_id": f"f{at}", "limit_id": f"limit{at % 500}", "waiting": 1_000 * (at == 7)}
+            for at in numbers
+        ],
+    )
+    slot = {"since": NOW, "owner": None, "until": None}
+    insert_rows(
+        conn, "slots", [slot | {"pool": f"11:{at}", "run_id": it, "job_id": at} for at, it in enumerate(run_ids)]
+    )
+    parked_job = {"kind": jobs.CALL, "run_at": NOW, "state": jobs.WAITING, "waits_at": WAITING_AT, "rank": 0}
+    rows = [parked_job | {"key": f"parked:{at}", "lane": f"lane{at % 9}", "run_id": run_ids[at]} for at in range(1_000)]
+    insert_rows(conn, "jobs", rows)
 
 
 def a_job(at: int, run_id: str) -> dict[str, Any]:
