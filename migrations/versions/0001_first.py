@@ -84,6 +84,7 @@ def upgrade() -> None:
         sa.Column("rank", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("key", name=op.f("uq_jobs_key")),
+        sqlite_autoincrement=True,
     )
     op.create_index(
         "ix_jobs_leased",
@@ -128,6 +129,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("pending", sa.Integer(), server_default="0", nullable=False),
         sa.Column("open", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("last_seq", sa.Integer(), server_default="0", nullable=False),
         sa.Column("request_version", sa.SmallInteger(), server_default="-1", nullable=False),
         sa.Column("output", LongText, nullable=True),
         sa.Column("error", LongText, nullable=True),

@@ -84,8 +84,8 @@ class Run:
     pending: int = 0
     open: int = 0
     step_count: int = 0
-    #: The number of the outcome memoised last; None: not known here, the store looks it up.
-    last_seq: int | None = None
+    #: The number of the outcome memoised last.
+    last_seq: int = 0
     steps: Mapping[str, StepState] = field(default_factory=dict)
 
 
@@ -313,6 +313,8 @@ class _Turn:
         if self._status(step.id) is None:
             step = replace(step, fresh=True)
             self.run = replace(self.run, step_count=self.run.step_count + 1)
+        if step.memo is not None:
+            self.run = replace(self.run, last_seq=self.run.last_seq + 1)
         self.steps[step.id] = StepState(step.status, step.counted)
         self.effects.append(step)
 

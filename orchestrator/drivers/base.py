@@ -14,6 +14,15 @@ from typing import Protocol
 from orchestrator.core.message import Asked, Returned, Threw
 
 
+class Shared:
+    """What a driver made of the events and the memo of a call, for later calls that have the same ones."""
+
+    __slots__ = ("made",)
+
+    def __init__(self) -> None:
+        self.made: object = None
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One request to a function.
@@ -38,6 +47,8 @@ class Call:
     timeout: timedelta = timedelta(hours=2)
     #: With this the SDK may send checkpoints of the call (see `protocol.checkpoint`): the function's id, not its slug.
     checkpoints_of: str | None = None
+    #: The same for all calls of planned steps that get the same memo.
+    shared: Shared | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from orchestrator.ids import new_ulid
 from orchestrator.protocol import headers as names
 from orchestrator.protocol.checkpoint import Dispatch, dispatch_text
 from orchestrator.protocol.reply import parse_reply, transport_failure
-from orchestrator.protocol.request import MAX_INLINE_STATE, request_body, request_headers, request_url, state_size
+from orchestrator.protocol.request import MAX_INLINE_STATE, State, request_body, request_headers, request_url
 
 
 class HttpDriver:
@@ -75,9 +75,9 @@ class HttpDriver:
 
 
 def _body(call: Call) -> bytes:
+    state = _state(call)
     return request_body(
-        events=call.events,
-        memo=call.memo,
+        state,
         run_id=call.run_id,
         attempt=call.attempt,
         max_attempts=call.max_attempts,
@@ -86,9 +86,17 @@ def _body(call: Call) -> bytes:
         request_version=call.request_version,
         job_id=call.job_id,
         generation=call.generation,
-        use_api=state_size(call.events, call.memo) > MAX_INLINE_STATE,
+        use_api=state.size > MAX_INLINE_STATE,
         checkpoints=_checkpoints(call),
     ).encode()
+
+
+def _state(call: Call) -> State:
+    if call.shared is None:
+        return State.of(call.events, call.memo)
+    if not isinstance(call.shared.made, State):
+        call.shared.made = State.of(call.events, call.memo)
+    return call.shared.made
 
 
 def _checkpoints(call: Call) -> tuple[str, str] | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from orchestrator.core.effect import SaveStep, Status
 from orchestrator.core.function import Function
 from orchestrator.core.run import Decision, Run, StepState
-from orchestrator.drivers.base import Call
+from orchestrator.drivers.base import Call, Shared
 from orchestrator.engine.parts import Parts
 from orchestrator.store import runs, steps
 from orchestrator.store.jobs import Lease
@@ -35,6 +35,8 @@ class Branch:
     current: int
     #: The memo texts together.
     state_size: int = 0
+    #: Where the run is shared by the calls of several planned steps; nothing of it changes then.
+    shared: Shared | None = None
 
     @classmethod
     def of_new(cls, parts: Parts, run: NewRun, slug: str, event: str) -> Branch | None:
@@ -43,7 +45,7 @@ class Branch:
         if version is None:
             return None
         loaded = Loaded(run.stored(), slug, "", run.function_version, False, event)
-        fresh = Run(run.id, run.status, last_seq=0)
+        fresh = Run(run.id, run.status)
         return cls(loaded, version.function, version.checkpoints, fresh, {}, {}, loaded.run.request_version, 0)
 
     @classmethod
@@ -63,6 +65,20 @@ class Branch:
         size = sum(map(len, done.values()))
         asked = stored.request_version
         return cls(loaded, version.function, version.checkpoints, run, known, done, asked, len(done), size)
+
+    @classmethod
+    def as_planned(cls, parts: Parts, run_id: str, last_seq: int) -> Branch | None:
+        """Read a run for calls of planned steps, with the memo up to this outcome; None: there is no such run."""
+        with parts.database.read() as conn:
+            loaded = runs.load(conn, run_id)
+            if loaded is None:
+                return None
+            memo = steps.memo_until(conn, run_id, last_seq)
+        stored, version = loaded.run, parts.versions.read(loaded)
+        run = Run(run_id, stored.status, stored.pending, stored.open)
+        size = sum(map(len, memo.values()))
+        asked = stored.request_version
+        return cls(loaded, version.function, version.checkpoints, run, {}, memo, asked, len(memo), size, Shared())
 
     @property
     def slug(self) -> str:
@@ -87,6 +103,7 @@ class Branch:
             generation=lease.generation,
             timeout=parts.settings.call_timeout,
             checkpoints_of=self.loaded.run.function_id if self.invites_checkpoints(lease) else None,
+            shared=self.shared,
         )
 
     def invites_checkpoints(self, lease: Lease) -> bool:
@@ -99,13 +116,20 @@ class Branch:
     def follow(self, decision: Decision) -> None:
         """Take over what the worker itself decided."""
         self.known.update(decision.steps)
-        last = self.run.last_seq or 0
         for effect in decision.effects:
             if isinstance(effect, SaveStep) and effect.memo is not None:
                 self.memo[effect.id] = effect.memo
                 self.state_size += len(effect.memo)
-                last += 1
-        self.run = replace(decision.run, steps=self.known, last_seq=last)
+        self.run = replace(decision.run, steps=self.known)
+        self.current = len(self.memo)
+
+    def close(self, step: SaveStep) -> None:
+        """Take over the outcome of the one step that was open."""
+        assert step.memo is not None, "an outcome is memoised"
+        self.known[step.id] = StepState(step.status)
+        self.memo[step.id] = step.memo
+        self.state_size += len(step.memo)
+        self.run = replace(self.run, pending=0, open=0, last_seq=self.run.last_seq + 1, steps=self.known)
         self.current = len(self.memo)
 
     @property

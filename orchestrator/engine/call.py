@@ -33,7 +33,7 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
     held: Lease | None = lease
     while held is not None:
         with parts.holdings.holding(held):
-            branch = branch or _take_up(parts, held)
+            branch = _take_up(parts, held, branch)
             held = _begin(parts, held, branch) if branch is not None else None
             if branch is None or held is None:
                 return
@@ -86,9 +86,9 @@ def _answer(parts: Parts, lease: Lease, branch: Branch) -> tuple[Answer | None, 
     return answer, progress.lease
 
 
-def _take_up(parts: Parts, lease: Lease) -> Branch | None:
-    """Load the run; None when there is nothing to call any more."""
-    branch = Branch.load(parts, lease.run_id) if lease.run_id is not None else None
+def _take_up(parts: Parts, lease: Lease, branch: Branch | None) -> Branch | None:
+    """Load the run unless it is known; None when there is nothing to call any more."""
+    branch = branch or _read(parts, lease)
     if branch is None or branch.over:
         with parts.database.write() as conn:
             jobs.end(conn, lease)
@@ -98,6 +98,14 @@ def _take_up(parts: Parts, lease: Lease) -> Branch | None:
         _settle(parts, lease, branch, Answer(Threw(None, lease.attempt, gone, retryable=False)))
         return None
     return branch
+
+
+def _read(parts: Parts, lease: Lease) -> Branch | None:
+    run_id = lease.run_id or ""
+    if lease.step_id is None:
+        return Branch.load(parts, run_id)
+    last_seq = int(lease.payload or 0)
+    return parts.groups.branch(run_id, last_seq, parts.clock.now(), lambda: Branch.as_planned(parts, run_id, last_seq))
 
 
 def _start(parts: Parts, branch: Branch) -> None:

@@ -34,7 +34,8 @@ def enter(parts: Parts, lease: Lease, branch: Branch) -> Lease | None:
     entered = _enter(parts, lease, branch, wanted)
     match entered.entry:
         case Entry.ADMITTED:
-            branch.run = replace(branch.run, status=Status.RUNNING)
+            if branch.run.status is Status.QUEUED:
+                branch.run = replace(branch.run, status=Status.RUNNING)
             return replace(lease, admitted=True)
         case Entry.PARKED:
             _log.debug("call parked", run_id=branch.run.id, function=branch.slug, pool=entered.waits_at)

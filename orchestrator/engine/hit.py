@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -14,10 +13,10 @@ from orchestrator.errors import ExpressionError
 from orchestrator.expressions.cel import compile_expression
 from orchestrator.expressions.index import term_key, value_at
 from orchestrator.store import jobs, pauses
-from orchestrator.store.apply import add_resume
+from orchestrator.store.apply import Holder, resume_row
 from orchestrator.store.database import Connection
 from orchestrator.store.events import StoredEvent
-from orchestrator.store.jobs import Hint
+from orchestrator.store.jobs import Hint, Lease
 from orchestrator.store.pauses import Candidate
 
 #: No ULID is smaller.
@@ -84,15 +83,30 @@ def agrees(candidate: Candidate, event: Any) -> bool:
     return compile_expression(candidate.expression).truth(orjson.loads(candidate.event), event)
 
 
-def write_hits(conn: Connection, hits: Sequence[Hit], now: datetime) -> list[Hint]:
-    """Take the pauses that are still there, and add the jobs that tell their runs; the first event of each wins."""
+def write_hits(conn: Connection, hits: Sequence[Hit], by: Holder, room: int = 0) -> tuple[list[Lease], list[Hint]]:
+    """Take the pauses that are still there, and add the jobs that tell their runs; the first event of each wins.
+
+    Of the jobs that resume runs the first ones, `room` at most, are leased to `by`.
+    """
     if not hits:
-        return []
+        return [], []
     first = dict[str, Hit]()
     for hit in hits:
         first.setdefault(hit.pause_id, hit)
     taken = pauses.take(conn, sorted(first))
-    return [_tell(conn, hit, now) for hit in first.values() if hit.pause_id in taken]
+    told = [hit for hit in first.values() if hit.pause_id in taken]
+    resumes = [
+        resume_row(hit.pause_id, hit.run_id, hit.step_id, {"event": hit.event_id}, by.now)
+        for hit in told
+        if hit.step_id is not None
+    ]
+    cancels = [
+        jobs.new_row(jobs.CANCEL, f"cancel:{hit.pause_id}", by.now, hit.run_id, None, hit.event_id)
+        for hit in told
+        if hit.step_id is None
+    ]
+    leases, hints = jobs.add_all(conn, resumes, by.owner, by.until, room)
+    return leases, hints + jobs.add_all(conn, cancels, by.owner, by.until, room=0)[1]
 
 
 def invocation_in(event: StoredEvent) -> InvocationKey | None:
@@ -102,12 +116,6 @@ def invocation_in(event: StoredEvent) -> InvocationKey | None:
     except msgspec.MsgspecError:
         return None
     return InvocationKey(about.fn_id, about.correlation_id)
-
-
-def _tell(conn: Connection, hit: Hit, now: datetime) -> Hint:
-    if hit.step_id is not None:
-        return add_resume(conn, hit.pause_id, hit.run_id, hit.step_id, {"event": hit.event_id}, now)
-    return jobs.add(conn, jobs.CANCEL, f"cancel:{hit.pause_id}", now, run_id=hit.run_id, payload=hit.event_id)
 
 
 def _candidates(conn: Connection, event: StoredEvent) -> Iterator[Candidate]:

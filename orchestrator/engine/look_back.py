@@ -28,14 +28,14 @@ def look_back(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None
     with parts.database.read() as conn:
         pause = pauses.get(conn, lease.payload or "")
         hit = _find(conn, pause) if pause is not None else None
-    now = parts.clock.now()
+    by = parts.holder()
     with parts.database.write() as conn:
         if hit is None and pause is not None and lease.attempt == 0:
-            at = now + _SECOND_LOOK
+            at = by.now + _SECOND_LOOK
             jobs.retry(conn, lease, at, 1, "")
-            hints = [Hint(lease.job_id, lease.kind, at)]
+            hints: list[Hint] = [Hint(lease.job_id, lease.kind, at)]
         elif jobs.end(conn, lease):
-            hints = write_hits(conn, [hit], now) if hit is not None else []
+            _, hints = write_hits(conn, [hit], by) if hit is not None else ([], [])
         else:
             hints = []
     parts.announcer.announce(hints)

@@ -13,6 +13,7 @@ from orchestrator.core.run import Policy
 from orchestrator.drivers.base import Driver, HttpClient
 from orchestrator.drivers.guard import AddressPolicy
 from orchestrator.drivers.local import LocalDriver
+from orchestrator.engine.groups import Groups
 from orchestrator.engine.versions import Versions
 from orchestrator.queue.announce import Announcer
 from orchestrator.queue.lease import Holdings
@@ -61,6 +62,8 @@ class Parts:
     settings: Settings = field(default_factory=Settings)
     #: What this process has read of its functions.
     versions: Versions = field(default_factory=Versions)
+    #: The runs whose planned steps it called last.
+    groups: Groups = field(default_factory=Groups)
     chance: Callable[[], float] = random.random
     #: Functions of this very process.
     local: LocalDriver = field(default_factory=LocalDriver)

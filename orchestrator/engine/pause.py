@@ -46,13 +46,19 @@ def may_wait(conn: Connection, run: Run, message: Message) -> Message:
     """The message; or the failure that it is, because it asks for a signal that somebody else waits for."""
     if not isinstance(message, Asked) or run.status.final:
         return message
+    here = dict[str, str]()
     for op in message.ops:
-        if isinstance(op, SignalAsked) and not op.replace:
-            waiter = pauses.waiting_for(conn, op.signal)
-            if waiter is not None and (waiter.run_id, waiter.step_id) != (run.id, op.id):
+        if isinstance(op, SignalAsked):
+            if not op.replace and _waits_elsewhere(conn, run, op, here):
                 error = run_errors.error_text("SignalConflict", _CONFLICT)
                 return Threw(None, message.attempt, error, retryable=False)
+            here[op.signal] = op.id
     return message
+
+
+def asks_for_signal(message: Message) -> bool:
+    """Whether the message asks to wait for a signal."""
+    return isinstance(message, Asked) and any(isinstance(op, SignalAsked) for op in message.ops)
 
 
 def cancel_pauses(run_id: str, cancels: Sequence[Cancel], event: str, now: datetime) -> list[Pause]:
@@ -77,6 +83,14 @@ def invoke_error(name: str, message: str, stack: str | None = None) -> str:
     """The error (JSON object) of an invoke, with the members the SDKs know."""
     error = {"error": f"{name}: {message}", "message": message, "name": name}
     return orjson.dumps(error if stack is None else error | {"stack": stack}).decode()
+
+
+def _waits_elsewhere(conn: Connection, run: Run, op: SignalAsked, here: Mapping[str, str]) -> bool:
+    """Whether another run, or another step of this one, waits for the signal; `here`: steps of the same answer."""
+    if op.signal in here:
+        return here[op.signal] != op.id
+    waiter = pauses.waiting_for(conn, op.signal)
+    return waiter is not None and (waiter.run_id, waiter.step_id) != (run.id, op.id)
 
 
 def _opened(

@@ -9,6 +9,7 @@ from orchestrator.core.effect import Status
 from orchestrator.core.message import Cancelled, Message, Resumed, TimedOut
 from orchestrator.engine.branch import Branch
 from orchestrator.engine.call import call
+from orchestrator.engine.ends import follows
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.pause import invoke_error
 from orchestrator.engine.settle import settle
@@ -38,10 +39,13 @@ class _Error(msgspec.Struct, frozen=True):
 def resume(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
     """Give the pause that a leased resume job stands for its answer, and go on."""
     with parts.holdings.holding(lease):
+        branch = Branch.load(parts, lease.run_id or "")
+        if branch is None:
+            _go_on(parts, lease, None, None)
+            return
         with parts.database.read() as conn:
-            loaded = _loaded(conn, lease)
-            message = _answer(conn, lease) if loaded is not None else None
-        _go_on(parts, lease, loaded, message)
+            message = _answer(conn, lease)
+        _go_on(parts, lease, branch.loaded, message, branch)
 
 
 def time_out(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
@@ -61,7 +65,9 @@ def cancel_by_event(parts: Parts, lease: Lease, _branch: Branch | None = None) -
     _go_on(parts, lease, loaded, Cancelled(f"event {name} ({lease.payload})"))
 
 
-def _go_on(parts: Parts, lease: Lease, loaded: Loaded | None, message: Message | None) -> None:
+def _go_on(
+    parts: Parts, lease: Lease, loaded: Loaded | None, message: Message | None, branch: Branch | None = None
+) -> None:
     if loaded is None or message is None:
         with parts.database.write() as conn:
             jobs.end(conn, lease)
@@ -71,7 +77,8 @@ def _go_on(parts: Parts, lease: Lease, loaded: Loaded | None, message: Message |
         late = isinstance(message, TimedOut)
         _log.info("run resumed", run_id=loaded.run.id, function=loaded.slug, step_id=lease.step_id, late=late)
     if applied.lease is not None:
-        call(parts, applied.lease)
+        known = branch is not None and decision is not None and follows(branch, decision, applied)
+        call(parts, applied.lease, branch if known else None)
 
 
 def _loaded(conn: Connection, lease: Lease) -> Loaded | None:

@@ -24,13 +24,15 @@ from orchestrator.core.message import (
     Woke,
 )
 from orchestrator.core.run import Decision, Run, advance
+from orchestrator.engine.ends import PlainEnd, plain_end
 from orchestrator.engine.enter import follow_up
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.pause import may_wait, opened_by
+from orchestrator.engine.pause import asks_for_signal, may_wait, opened_by
 from orchestrator.ids import new_ulid
 from orchestrator.store import checkpoints, jobs, pauses, runs
 from orchestrator.store.apply import Applied, Holder, apply
-from orchestrator.store.database import is_connection_lost
+from orchestrator.store.database import IntegrityError, is_connection_lost
+from orchestrator.store.ends import StepEnds
 from orchestrator.store.jobs import Lease
 from orchestrator.store.postgresql import Outcome
 from orchestrator.store.runs import Loaded
@@ -39,6 +41,8 @@ _log = log.get(__name__)
 
 #: Seconds to wait for a database that is away, in all less than a lease lasts.
 _WAITS = (0.1, 0.2, 0.5, 1, 2, 4, 8)
+#: Of those who take a signal from each other in one moment each time only one gets on.
+_MOST_MEETINGS = 20
 
 
 def settle(
@@ -60,10 +64,15 @@ def settle(
     While the database is away it is waited for, a while: what an app answered is worth that.  If the write had been
     committed after all, the second one is refused.
     """
-    waits = iter(_WAITS)
+    waits, met = iter(_WAITS), 0
     while True:
         try:
             return _settle(parts, lease, loaded, message, max_attempts, known, request_version, sent)
+        except IntegrityError:
+            # Another run began to wait for the same signal in the same moment; now that is there to be seen.
+            met += 1
+            if met > _MOST_MEETINGS or not asks_for_signal(message):
+                raise
         except Exception as error:
             wait = next(waits, None) if is_connection_lost(error) else None
             if wait is None:
@@ -84,11 +93,17 @@ def _settle(
 ) -> tuple[Applied, Decision | None]:
     by = parts.holder()
     policy = parts.settings.policy(max_attempts)
+    limited = loaded.run.limits is not None
+    # A call under limits gives its slots back in the transaction that ends its job.
+    if lease is not None and parts.database.ends is not None and not (limited and lease.kind == jobs.CALL):
+        end = plain_end(lease, loaded.run.id, message, policy, by.now)
+        if end is not None:
+            return _end(parts.database.ends, lease, loaded, end, by, max_attempts)
     hot = parts.database.hot if loaded.run.correlation_id is None else None
     if known is not None and lease is not None and hot is not None:
         decision = advance(known, message, policy, by.now, parts.chance())
         ending = ending_of(loaded, decision, by.now)
-        outcome = hot.settle(lease, known, decision, ending, by.now, limited=loaded.run.limits is not None)
+        outcome = hot.settle(lease, known, decision, ending, by.now, limited=limited)
         if outcome is not None:
             return _settled(parts, lease, loaded, decision, outcome, by, max_attempts)
     with parts.database.write() as conn:
@@ -115,7 +130,7 @@ def _settle(
             by,
             opened=opened_by(conn, loaded, decision, by.now),
             correlation_id=loaded.run.correlation_id,
-            limited=loaded.run.limits is not None,
+            limited=limited,
         )
         # While it goes on with what it knows the holder needs nothing stored; else it reads the run again.
         goes_on = isinstance(decision.then, Continue) and sent is None
@@ -125,6 +140,15 @@ def _settle(
     if applied.accepted:
         tell(loaded, decision, by, max_attempts)
     return applied, decision
+
+
+def _end(
+    ends: StepEnds, lease: Lease, loaded: Loaded, end: PlainEnd, by: Holder, max_attempts: int
+) -> tuple[Applied, Decision]:
+    ended = ends.end(end.by(lease, by))
+    if ended.accepted:
+        tell(loaded, end.decision, by, max_attempts)
+    return Applied(ended.accepted, ended.discovery, last_seq=ended.last_seq, open=ended.open), end.decision
 
 
 def _settled(

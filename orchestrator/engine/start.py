@@ -23,6 +23,8 @@ from orchestrator.store import events, jobs, keys, pauses, runs
 from orchestrator.store.apply import Holder, answer_invoker, call_key
 from orchestrator.store.database import Connection
 from orchestrator.store.events import StoredEvent
+from orchestrator.store.hits import PauseHit, answer_of
+from orchestrator.store.hits import write_hits as write_hits_hot
 from orchestrator.store.jobs import Hint, Lease
 from orchestrator.store.pauses import Pause
 from orchestrator.store.postgresql import FirstCall, HotPath
@@ -65,19 +67,29 @@ class Outcome:
         rest = self.warnings or self.hits or self.refused
         return not rest and all(start.plain for start in self.starts)
 
+    @property
+    def only_resumes(self) -> bool:
+        """Whether nothing but answers to pauses has to be written."""
+        rest = self.warnings or self.starts or self.refused
+        return not rest and all(hit.step_id is not None for hit in self.hits)
+
 
 def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now: datetime) -> list[Held]:
     """Write what the match jobs came to; returns the calls that this worker holds now."""
     outcomes = [outcome for batch in decided.values() for outcome in batch]
-    at_once = chosen(outcomes, room, now)
+    # Runs under way come before new ones.
+    resumed = min(room, sum(len(outcome.hits) for outcome in outcomes))
+    at_once = chosen(outcomes, room - resumed, now)
     by = parts.holder()
     hot = parts.database.hot
     if hot is not None and all(outcome.plain for outcome in outcomes):
         leases, hints = _start_hot(hot, decided, at_once, by)
+    elif hot is not None and all(outcome.only_resumes for outcome in outcomes):
+        leases, hints = _resume_hot(hot, decided, resumed, by)
     else:
         with parts.database.write() as conn:
             outcomes = [it for job_id, batch in decided.items() if jobs.take_match(conn, job_id) for it in batch]
-            leases, hints = write(conn, outcomes, at_once, by)
+            leases, hints = write(conn, outcomes, at_once, by, resumed)
     parts.announcer.announce(hints)
     for outcome in outcomes:
         _tell(outcome)
@@ -124,10 +136,24 @@ def _start_hot(
     return hot.start(list(decided), calls, by.owner, by.now, by.until)
 
 
-def write(
-    conn: Connection, outcomes: Sequence[Outcome], at_once: set[str], by: Holder
+def _resume_hot(
+    hot: HotPath, decided: Mapping[int, Sequence[Outcome]], room: int, by: Holder
 ) -> tuple[list[Lease], list[Hint]]:
-    """Write the runs with their first calls, and leave those out of `outcomes` that are repeats."""
+    hits = dict[str, PauseHit]()
+    for job_id, batch in decided.items():
+        for hit in (hit for outcome in batch for hit in outcome.hits):
+            told = PauseHit(job_id, hit.pause_id, hit.run_id, hit.step_id or "", answer_of(hit.event_id))
+            hits.setdefault(hit.pause_id, told)  # the first event of each wins
+    return write_hits_hot(hot, list(decided), list(hits.values()), by, room)
+
+
+def write(
+    conn: Connection, outcomes: Sequence[Outcome], at_once: set[str], by: Holder, resumed: int = 0
+) -> tuple[list[Lease], list[Hint]]:
+    """Write the runs with their first calls, and leave those out of `outcomes` that are repeats.
+
+    Of the runs that are resumed `resumed` at most go on here and now.
+    """
     _leave_out_repeats(conn, outcomes, by.now)
     for outcome in outcomes:
         if outcome.warnings:
@@ -135,7 +161,7 @@ def write(
     starts = [start for outcome in outcomes for start in outcome.starts]
     if starts:
         runs.add(conn, [_running(start.run, at_once, by.now) for start in starts])
-    leases, hints = list[Lease](), write_hits(conn, [hit for outcome in outcomes for hit in outcome.hits], by.now)
+    leases, hints = write_hits(conn, [hit for outcome in outcomes for hit in outcome.hits], by, resumed)
     for outcome in outcomes:
         if outcome.refused is not None:
             answer = {"error": missing_function(outcome.refused.function)}
@@ -171,6 +197,9 @@ def held(parts: Parts, outcomes: Sequence[Outcome], leases: Sequence[Lease], now
     made = {start.run.id: (start, outcome.event) for outcome in outcomes for start in outcome.starts}
     calls = []
     for lease in leases:
+        if lease.run_id not in made:
+            calls.append(Held(lease))
+            continue
         start, event = made[lease.run_id or ""]
         run = _running(start.run, {start.run.id}, now)
         calls.append(Held(lease, Branch.of_new(parts, run, start.slug, event.payload)))

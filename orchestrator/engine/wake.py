@@ -5,21 +5,22 @@ from __future__ import annotations
 from orchestrator.core.message import Woke
 from orchestrator.engine.branch import Branch
 from orchestrator.engine.call import call
+from orchestrator.engine.ends import follows
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import settle
-from orchestrator.store import jobs, runs
+from orchestrator.store import jobs
 from orchestrator.store.jobs import Lease
 
 
 def wake(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
     """End the sleep a leased wake job stands for."""
     with parts.holdings.holding(lease):
-        with parts.database.read() as conn:
-            loaded = runs.load(conn, lease.run_id) if lease.run_id is not None else None
-        if loaded is None or lease.step_id is None:
+        branch = Branch.load(parts, lease.run_id or "")
+        if branch is None or lease.step_id is None:
             with parts.database.write() as conn:
                 jobs.end(conn, lease)
             return
-        applied, _ = settle(parts, lease, loaded, Woke(lease.step_id), max_attempts=1)
+        applied, decision = settle(parts, lease, branch.loaded, Woke(lease.step_id), max_attempts=1)
     if applied.lease is not None:
-        call(parts, applied.lease)
+        known = decision is not None and follows(branch, decision, applied)
+        call(parts, applied.lease, branch if known else None)

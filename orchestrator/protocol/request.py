@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import quote
 
 from orchestrator.protocol import headers as names
@@ -22,10 +23,28 @@ NO_VERSION = -1
 _STEP_PARAMETER = "stepId"
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """Events and memo as the bodies of calls have them: put together once for all calls that send the same."""
+
+    first_event: str
+    events: str
+    #: The memo, and its ids alone.
+    steps: str
+    stack: str
+    #: The bytes that it adds to a body.
+    size: int
+
+    @classmethod
+    def of(cls, events: Sequence[str], memo: Mapping[str, str]) -> State:
+        """Write events (at least one) and the values of `memo`, which are JSON texts."""
+        steps = ",".join(f"{_text(step_id)}:{value}" for step_id, value in memo.items())
+        return cls(events[0], ",".join(events), steps, ",".join(map(_text, memo)), state_size(events, memo))
+
+
 def request_body(
+    state: State,
     *,
-    events: Sequence[str],
-    memo: Mapping[str, str],
     run_id: str,
     attempt: int,
     max_attempts: int,
@@ -37,23 +56,21 @@ def request_body(
     use_api: bool,
     checkpoints: tuple[str, str] | None = None,
 ) -> str:
-    """Write the body of a call; `events` (at least one) and the values of `memo` are JSON texts.
+    """Write the body of a call.
 
     With `use_api` the SDK is told to fetch events and memos; the first event is sent all the same, as SDKs demand it.
     `checkpoints` (the function's id and that of the dispatch) invites the TypeScript SDK to send some.
     """
-    ids = ",".join(map(_text, memo))
     # The URL and a header name the step that is called; `step_id` was recorded as "step" in every call.
     invitation = f'"fn_id":{_text(checkpoints[0])},"qi_id":{_text(checkpoints[1])},' if checkpoints else ""
     context = (
         f'{{{invitation}"attempt":{attempt},"disable_immediate_execution":{_flag(plan_only)},"env":"","generation_id":{generation},'
         f'"job_id":{_text(job_id)},"max_attempts":{max_attempts},"run_id":{_text(run_id)},'
-        f'"stack":{{"current":{current},"stack":[{ids}]}},"step_id":"{TOP}","use_api":{_flag(use_api)}}}'
+        f'"stack":{{"current":{current},"stack":[{state.stack}]}},"step_id":"{TOP}","use_api":{_flag(use_api)}}}'
     )
-    all_events = "" if use_api else ",".join(events)
-    steps = "" if use_api else ",".join(f"{_text(step_id)}:{value}" for step_id, value in memo.items())
+    events, steps = ("", "") if use_api else (state.events, state.steps)
     return (
-        f'{{"ctx":{context},"defers":{{}},"event":{events[0]},"events":[{all_events}],"steps":{{{steps}}},'
+        f'{{"ctx":{context},"defers":{{}},"event":{state.first_event},"events":[{events}],"steps":{{{steps}}},'
         f'"use_api":{_flag(use_api)},"version":{request_version}}}'
     )
 

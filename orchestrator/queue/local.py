@@ -17,7 +17,7 @@ from orchestrator.clock import Clock
 from orchestrator.queue.announce import Announcer
 from orchestrator.queue.sweep import HORIZON
 from orchestrator.store.crons import CRON, UNLEASED
-from orchestrator.store.jobs import MATCH, Hint
+from orchestrator.store.jobs import CALL, MATCH, Hint
 
 #: The most hints that wait in memory for their time.
 MOST_TIMERS = 10_000
@@ -133,13 +133,17 @@ class LocalQueue:
 
 
 class _Timers:
-    """Hints that are due, and those that will be within the horizon."""
+    """Hints that are due, and those that will be within the horizon.
+
+    When more is due than can be begun, sleeps that are over and pauses that have their answer go before calls, most of
+    which are first calls then: what is under way is finished before more is begun, and no crowd makes timers late.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ready = threading.Condition()
-        self._due = deque[int]()
-        self._timers: list[tuple[datetime, int]] = []
+        self._first, self._due = deque[int](), deque[int]()
+        self._timers: list[tuple[datetime, int, bool]] = []
         self._waiting = set[int]()
         self._closed = False
 
@@ -156,8 +160,8 @@ class _Timers:
         with self._ready:
             while not self._closed:
                 self._ripen()
-                if self._due:
-                    taken = [self._due.popleft() for _ in range(min(most, len(self._due)))]
+                if self.depth:
+                    taken = [(self._first or self._due).popleft() for _ in range(min(most, self.depth))]
                     self._ready.notify_all()
                     return taken
                 self._ready.wait(self._until_next())
@@ -166,15 +170,15 @@ class _Timers:
     def give_back(self, job_ids: Sequence[int]) -> None:
         if job_ids:
             with self._ready:
-                self._due.extendleft(reversed(job_ids))
+                self._first.extendleft(reversed(job_ids))
 
     @property
     def depth(self) -> int:
-        return len(self._due)
+        return len(self._first) + len(self._due)
 
     def wait_below(self, most: int, timeout: float) -> bool:
         with self._ready:
-            return self._ready.wait_for(lambda: len(self._due) < most or self._closed, timeout)
+            return self._ready.wait_for(lambda: self.depth < most or self._closed, timeout)
 
     def close(self) -> None:
         with self._ready:
@@ -182,18 +186,19 @@ class _Timers:
             self._ready.notify_all()
 
     def _keep(self, hint: Hint, now: datetime) -> None:
+        first = hint.kind != CALL
         if hint.run_at <= now:
-            self._due.append(hint.job_id)
+            (self._first if first else self._due).append(hint.job_id)
         elif hint.run_at - now <= HORIZON and len(self._timers) < MOST_TIMERS and hint.job_id not in self._waiting:
             self._waiting.add(hint.job_id)
-            heapq.heappush(self._timers, (hint.run_at, hint.job_id))
+            heapq.heappush(self._timers, (hint.run_at, hint.job_id, first))
 
     def _ripen(self) -> None:
         now = self._clock.now()
         while self._timers and self._timers[0][0] <= now:
-            _, job_id = heapq.heappop(self._timers)
+            _, job_id, first = heapq.heappop(self._timers)
             self._waiting.discard(job_id)
-            self._due.append(job_id)
+            (self._first if first else self._due).append(job_id)
 
     def _until_next(self) -> float | None:
         if not self._timers:

@@ -66,6 +66,9 @@ class Applied:
     accepted: bool
     lease: Lease | None = None
     hints: list[Hint] = field(default_factory=list)
+    #: With a lease to discover the run by, where it is known: the outcome memoised last, and the steps still open.
+    last_seq: int | None = None
+    open: int | None = None
     #: Pools with a slot for somebody who waits.
     freed: set[str] = field(default_factory=set)
 
@@ -129,8 +132,14 @@ def add_resume(
     conn: Connection, pause_id: str, run_id: str, step_id: str, answer: Mapping[str, str], now: datetime
 ) -> Hint:
     """Add the job that gives a pause, which the caller has taken, its answer."""
+    row = resume_row(pause_id, run_id, step_id, answer, now)
+    return jobs.add_all(conn, [row], "", now, room=0)[1][0]
+
+
+def resume_row(pause_id: str, run_id: str, step_id: str, answer: Mapping[str, str], now: datetime) -> dict[str, object]:
+    """That job, to be added (see `jobs.add_all`)."""
     payload = orjson.dumps(answer).decode()
-    return jobs.add(conn, jobs.RESUME, f"resume:{pause_id}", now, run_id=run_id, step_id=step_id, payload=payload)
+    return jobs.new_row(jobs.RESUME, f"resume:{pause_id}", now, run_id, step_id, payload)
 
 
 def _open(conn: Connection, opened: Opened, applied: Applied, now: datetime) -> None:
@@ -189,22 +198,25 @@ def _write_steps(conn: Connection, before: Run, decision: Decision, now: datetim
     saved = [effect for effect in decision.effects if isinstance(effect, SaveStep)]
     if saved:
         steps.save(conn, before.id, saved, now, before.last_seq)
-    after = decision.run
-    if not after.status.final and (after.pending, after.open) != (before.pending, before.open):
-        runs.set_counts(conn, after)
+    if not decision.run.status.final and _counts(decision.run) != _counts(before):
+        runs.set_counts(conn, decision.run)
     records = [effect for effect in decision.effects if isinstance(effect, Record)]
     if records:
         history.add(conn, before.id, records, now)
 
 
+def _counts(run: Run) -> tuple[int, int, int]:
+    """What the run's row tells of its steps; how many are memoised only while some are open."""
+    return run.pending, run.open, run.last_seq if run.open else 0
+
+
 def _write_jobs(conn: Connection, run_id: str, decision: Decision, applied: Applied, by: Holder) -> None:
     if decision.run.status.final:
         return
+    planned = [effect.step_id for effect in decision.effects if isinstance(effect, AddCall)]
+    applied.hints += jobs.add_calls(conn, run_id, planned, decision.run.last_seq, by.now)
     for effect in decision.effects:
         match effect:
-            case AddCall(step_id):
-                key = f"step:{run_id}:{step_id}"
-                applied.hints.append(jobs.add(conn, jobs.CALL, key, by.now, run_id=run_id, step_id=step_id))
             case AddWake(step_id, at):
                 key = f"wake:{run_id}:{step_id}"
                 applied.hints.append(jobs.add(conn, jobs.WAKE, key, at, run_id=run_id, step_id=step_id))

@@ -18,6 +18,7 @@ from sqlalchemy.exc import DataError, DBAPIError, OperationalError, StatementErr
 from sqlalchemy.exc import IntegrityError as IntegrityError
 
 from orchestrator.errors import ConfigError
+from orchestrator.store.ends import StepEnds
 from orchestrator.store.postgresql import HotPath
 
 #: How safe SQLite's commits are: OFF loses to a power cut, FULL does not; neither loses to a killed process.
@@ -28,6 +29,8 @@ Synchronous = Literal["OFF", "NORMAL", "FULL"]
 _GONE = ("OperationalError", "InterfaceError", "AdminShutdown", "CrashShutdown", "CannotConnectNow")
 #: Connections for transactions of several statements; the others are for single statements.
 _WRITERS = 2
+#: See `store.ends`.
+_ENDS_TOGETHER = ("sqlite", "postgresql")
 
 
 class Database:
@@ -56,6 +59,8 @@ class Database:
             )
         #: Each hop in one statement, where the database can do that.
         self.hot = HotPath(self._readers) if self.kind == "postgresql" else None
+        #: Where planned steps end together; None: such ends are written like everything else.
+        self.ends = StepEnds(self.hot, self.write, is_about_the_data) if self.kind in _ENDS_TOGETHER else None
         self._lock = threading.Lock()
         self._writer: Connection | None = None
 

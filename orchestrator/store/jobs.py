@@ -94,7 +94,9 @@ _APP = (
     .scalar_subquery()
 )
 INSERT = insert(jobs)
-_READ = select(jobs).where(BY_ID, IS_READY)
+_INSERT_MANY = insert(jobs).returning(jobs.c.id, sort_by_parameter_order=True)
+_IS_MATCH = jobs.c.kind == literal_column("'match'")
+_READ = select(jobs).where(BY_ID, IS_READY, _IS_MATCH)
 _HELD = select(jobs.c.again).where(FENCE).with_for_update(read=True)
 _HELD_AND_RUN = select(jobs.c.again).where(_FENCE_AND_RUN).with_for_update()
 _END = delete(jobs).where(_FENCE_AND_RUN, jobs.c.again.is_(False))
@@ -126,7 +128,7 @@ _END_RUN_IN_ORDER = delete(jobs).where(
 )
 _ENDED = (jobs.c.id, jobs.c.kind, jobs.c.state, jobs.c.owner, jobs.c.lease_until, jobs.c.admitted, jobs.c.waits_at)
 _UNLOCKED = select(jobs.c.id).where(jobs.c.id.in_(bindparam("ids", expanding=True))).with_for_update(skip_locked=True)
-_TAKE_MATCH = delete(jobs).where(BY_ID, IS_READY)
+_TAKE_MATCH = delete(jobs).where(BY_ID, IS_READY, _IS_MATCH)
 _MARK_AGAIN = update(jobs).where(jobs.c.key == bindparam("of_key")).values(again=True)
 _GENERATIONS = select(jobs.c.id, jobs.c.generation).where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_LEASED)
 _EXTEND = update(jobs).where(FENCE).values(lease_until=bindparam("until"))
@@ -174,6 +176,31 @@ def add(
     """Add one ready job."""
     row = new_row(kind, key, run_at, run_id, step_id, payload)
     return Hint(_insert(conn, row), kind, run_at)
+
+
+def add_calls(conn: Connection, run_id: str, step_ids: Sequence[str], last_seq: int, run_at: datetime) -> list[Hint]:
+    """Add a call for each of these planned steps; all of them get the memo up to the outcome of this number."""
+    if not step_ids:
+        return []
+    rows = [new_row(CALL, f"step:{run_id}:{step_id}", run_at, run_id, step_id, str(last_seq)) for step_id in step_ids]
+    return [Hint(job_id, CALL, run_at) for job_id in _insert_all(conn, rows)]
+
+
+def add_all(
+    conn: Connection, rows: Sequence[dict[str, object]], owner: str, until: datetime, room: int
+) -> tuple[list[Lease], list[Hint]]:
+    """Add jobs (see `new_row`); the first ones, `room` at most, are born leased to their maker."""
+    if not rows:
+        return [], []
+    born = {"state": LEASED, "generation": 1, "owner": owner, "lease_until": until}
+    free = {"state": READY, "generation": 0, "owner": None, "lease_until": None}
+    ids = _insert_all(conn, [row | (born if at < room else free) for at, row in enumerate(rows)])
+    made: list[tuple[int, Any]] = list(zip(ids, rows, strict=True))
+    leases = [
+        Lease(job_id, 1, row["kind"], row["key"], row["run_id"], row["step_id"], payload=row["payload"])
+        for job_id, row in made[:room]
+    ]
+    return leases, [Hint(job_id, row["kind"], row["run_at"]) for job_id, row in made[room:]]
 
 
 def add_leased(conn: Connection, kind: str, key: str, run_id: str, owner: str, now: datetime, until: datetime) -> Lease:
@@ -301,6 +328,10 @@ def _insert(conn: Connection, row: dict[str, object]) -> int:
     key = conn.execute(INSERT, row).inserted_primary_key
     assert key is not None
     return int(key[0])
+
+
+def _insert_all(conn: Connection, rows: Sequence[dict[str, object]]) -> list[int]:
+    return [row.id for row in conn.execute(_INSERT_MANY, rows)]
 
 
 def new_row(

@@ -150,7 +150,7 @@ class HotPath:
         rows = self._run(
             _ACCEPT,
             {
-                "rows": _json([_event(event) for event in received]),
+                "rows": as_json([_event(event) for event in received]),
                 "key": f"match:{received[0].id}",
                 "now": now,
                 "names": sorted(names),
@@ -180,8 +180,8 @@ class HotPath:
             _START,
             {
                 "matches": list(match_jobs),
-                "runs": _json(runs),
-                "calls": _json([_call_row(call, owner, until) for call in calls]),
+                "runs": as_json(runs),
+                "calls": as_json([_call_row(call, owner, until) for call in calls]),
                 "now": now,
             },
         )
@@ -203,7 +203,7 @@ class HotPath:
         `limited` says that its calls need slots, which its end gives back.
         None: it is not of that kind (one fresh step done, or the end, of a run that has nothing else open).
         """
-        if lease.step_id is not None or lease.attempt or lease.crashes or before.open or before.last_seq is None:
+        if lease.step_id is not None or lease.attempt or lease.crashes or before.open:
             return None
         match decision.effects, decision.then:
             case (SaveStep(fresh=True) as step,), Continue() if step.status.done:
@@ -247,7 +247,7 @@ class HotPath:
                 "output": finish.output,
                 "error": finish.error,
                 "now": now,
-                "events": _json([_event(event) for event in ending]),
+                "events": as_json([_event(event) for event in ending]),
                 "key": f"match:{ending[0].id if ending else before.id}",
                 "names": sorted({event.name for event in ending}),
                 "patterns": sorted({pattern for event in ending for pattern in patterns(event.name)}),
@@ -256,6 +256,10 @@ class HotPath:
         ended, match_job, freed = rows[0]
         hint = Hint(match_job, MATCH, now) if match_job is not None else None
         return Outcome(ended == 1, hint, frozenset(freed or ()))
+
+    def run(self, statement: str, values: dict[str, Any]) -> list[Any]:
+        """Send one statement, which may come twice, as its own transaction; returns the rows that it gives."""
+        return self._run(statement, values)
 
     def _run(self, statement: str, values: dict[str, Any]) -> list[Any]:
         cursor = self._execute(statement, values)
@@ -301,7 +305,8 @@ class _Stored:
     rowcount = 1
 
 
-def _json(value: object) -> str:
+def as_json(value: object) -> str:
+    """Rows as one parameter."""
     return orjson.dumps(value).decode()
 
 

@@ -115,13 +115,17 @@ _LOAD = (
     .where(_BY_ID)
 )
 _READ = select(runs).where(_BY_ID)
-_LOCK = select(runs.c.id, runs.c.status, runs.c.pending, runs.c.open).where(_BY_ID).with_for_update()
+_LOCK = select(runs.c.status, runs.c.pending, runs.c.open, runs.c.last_seq).where(_BY_ID).with_for_update()
 _START = (
     update(runs)
     .where(_BY_ID, runs.c.status == literal_column("'queued'"))
     .values(status=Status.RUNNING.value, started_at=bindparam("at"))
 )
-_COUNT = update(runs).where(_BY_ID).values(pending=bindparam("now_pending"), open=bindparam("now_open"))
+_COUNT = (
+    update(runs)
+    .where(_BY_ID)
+    .values(pending=bindparam("now_pending"), open=bindparam("now_open"), last_seq=bindparam("last"))
+)
 _VERSION = update(runs).where(_BY_ID).values(request_version=bindparam("version"))
 # Comes after the job was locked, so it must not wait for the run.
 _VERSION_UNLOCKED = _VERSION.where(
@@ -176,13 +180,16 @@ def of_events(conn: Connection, event_ids: Sequence[str]) -> list[StoredRun]:
 
 
 def lock(conn: Connection, run_id: str, step_ids: Sequence[str]) -> Run | None:
-    """The run for deciding, with the state of the steps named, locked for the rest of the transaction."""
+    """The run for deciding, with the state of the steps named, locked for the rest of the transaction.
+
+    While nothing is open steps are memoised without a word to the run's row, so there the last one is looked up.
+    """
     row = conn.execute(_LOCK, {"run_id": run_id}).first()
     if row is None:
         return None
+    last = row.last_seq if row.open else steps.last_seq(conn, run_id)
     known = steps.states(conn, run_id, step_ids)
-    count = steps.count(conn, run_id)
-    return Run(run_id, Status(row.status), row.pending, row.open, count, steps=known)
+    return Run(run_id, Status(row.status), row.pending, row.open, last + row.open, last, known)
 
 
 def lock_row(conn: Connection, run_id: str) -> None:
@@ -196,8 +203,9 @@ def start(conn: Connection, run_id: str, at: datetime) -> bool:
 
 
 def set_counts(conn: Connection, run: Run) -> None:
-    """Write the counts of open and pending steps."""
-    conn.execute(_COUNT, {"run_id": run.id, "now_pending": run.pending, "now_open": run.open})
+    """Write the counts of open, pending and memoised steps."""
+    values = {"now_pending": run.pending, "now_open": run.open, "last": run.last_seq}
+    conn.execute(_COUNT, {"run_id": run.id} | values)
 
 
 def set_request_version(conn: Connection, run_id: str, version: int) -> None:

@@ -17,13 +17,13 @@ _OF_RUN = steps.c.run_id == bindparam("of_run")
 _STATES = select(steps.c.id, steps.c.status, steps.c.counted).where(
     _OF_RUN, steps.c.id.in_(bindparam("ids", expanding=True))
 )
-_COUNT = select(func.count()).select_from(steps).where(_OF_RUN)
 _LAST_SEQ = select(func.coalesce(func.max(steps.c.seq), 0)).where(_OF_RUN)
 _MEMO = (
     select(steps.c.id, steps.c.status, steps.c.counted, steps.c.memo, steps.c.seq)
     .where(_OF_RUN)
     .order_by(steps.c.seq.is_(None), steps.c.seq, steps.c.id)
 )
+_MEMO_UNTIL = select(steps.c.id, steps.c.memo).where(_OF_RUN, steps.c.seq <= bindparam("last")).order_by(steps.c.seq)
 _LIST = select(steps).where(_OF_RUN)
 _INSERT = insert(steps)
 
@@ -64,15 +64,23 @@ def states(conn: Connection, run_id: str, ids: Sequence[str]) -> dict[str, StepS
     return {row.id: StepState(StepStatus(row.status), row.counted) for row in rows}
 
 
-def count(conn: Connection, run_id: str) -> int:
-    """How many steps the run has, in any state."""
-    return conn.execute(_COUNT, {"of_run": run_id}).scalar_one()
+def last_seq(conn: Connection, run_id: str) -> int:
+    """The number of the outcome memoised last, which is how many there are."""
+    return int(conn.execute(_LAST_SEQ, {"of_run": run_id}).scalar_one())
 
 
 def memos(conn: Connection, run_id: str) -> list[Memo]:
     """All steps of a run: the memoised ones in the order of their storing, after those without an outcome."""
     rows = conn.execute(_MEMO, {"of_run": run_id})
     return [Memo(row.id, StepState(StepStatus(row.status), row.counted), row.memo, row.seq) for row in rows]
+
+
+def memo_until(conn: Connection, run_id: str, last: int) -> dict[str, str]:
+    """What was memoised up to the outcome of this number, in the order of its storing."""
+    if not last:
+        return {}
+    rows = conn.execute(_MEMO_UNTIL, {"of_run": run_id, "last": last})
+    return {row.id: row.memo for row in rows}
 
 
 def of_run(conn: Connection, run_id: str) -> list[StoredStep]:
@@ -98,15 +106,12 @@ def of_run(conn: Connection, run_id: str) -> list[StoredStep]:
     return sorted(found, key=lambda step: (step.seq is None, step.seq or 0, step.name))
 
 
-def save(conn: Connection, run_id: str, saved: Sequence[SaveStep], now: datetime, last_seq: int | None = None) -> None:
+def save(conn: Connection, run_id: str, saved: Sequence[SaveStep], now: datetime, after: int | None = None) -> None:
     """Write steps: fresh ones are inserted (one that has a row already is refused by its key), known ones updated.
 
-    `last_seq` is the number of the outcome memoised last, where the caller knows it for certain.
+    `after` is the number of the outcome memoised last, where the caller knows it for certain.
     """
-    memoises = any(step.memo is not None for step in saved)
-    if last_seq is None and memoises:
-        last_seq = conn.execute(_LAST_SEQ, {"of_run": run_id}).scalar_one()
-    seq = (last_seq or 0) + 1
+    seq = (last_seq(conn, run_id) if after is None else after) + 1
     fresh = []
     for step in saved:
         done = step.memo is not None

@@ -101,6 +101,7 @@ runs = Table(
     Column("status", String(16), nullable=False),
     Column("pending", Integer, nullable=False, server_default="0"),  # see core.run
     Column("open", Integer, nullable=False, server_default="0"),
+    Column("last_seq", Integer, nullable=False, server_default="0"),  # of its steps; kept while something is open
     Column("request_version", SmallInteger, nullable=False, server_default="-1"),
     Column("output", LongText),
     Column("error", LongText),
@@ -168,6 +169,9 @@ jobs = Table(
         sqlite_where=text("state = 1"),
         postgresql_where=text("state = 1"),
     ),
+    # SQLite would give the id of a job that is gone to the next one, and hints and leases of the one would be good for
+    # the other.
+    sqlite_autoincrement=True,
 )
 
 history = Table(

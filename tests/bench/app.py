@@ -1,4 +1,4 @@
-"""The measured app: the four functions every system is asked for, on Flask and the official SDK.
+"""The measured app: the five functions every system is asked for, on Flask and the official SDK.
 
 `python -m tests.bench.app PORT SERVER_URL RECORD_FILE`
 """
@@ -38,7 +38,7 @@ LIMITS = {
 
 
 def functions(client: inngest.Inngest, record: Recorder) -> list[inngest.Function[Any]]:
-    """Declare noop, chain, par and sleep, and noop under limits, each on the event `bench/NAME`."""
+    """Declare noop, chain, par, sleep and wait, and noop under limits, each on the event `bench/NAME`."""
 
     def on(name: str, *limits: inngest.Concurrency) -> Callable[[Callable[..., None]], inngest.Function[Any]]:
         trigger = inngest.TriggerEvent(event=f"bench/{name}")
@@ -74,7 +74,17 @@ def functions(client: inngest.Inngest, record: Recorder) -> list[inngest.Functio
         record.write("w", run, "-")
         record.write("d", run, "-")
 
-    return [noop, limited, crowded, chain, par, sleep]
+    @on("wait")
+    def wait(ctx: inngest.ContextSync) -> None:
+        run = str(ctx.event.data["run"])
+        ctx.step.run("0", record.write, "a", run, "0")
+        ctx.step.wait_for_event(
+            "go", event="bench/go", if_exp="event.data.run == async.data.run", timeout=timedelta(hours=1)
+        )
+        record.write("w", run, "-")
+        record.write("d", run, "-")
+
+    return [noop, limited, crowded, chain, par, sleep, wait]
 
 
 def main() -> None:

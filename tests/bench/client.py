@@ -1,7 +1,8 @@
 """The load generator: sends events over keep-alive connections, and prints what became of each request, as JSON.
 
 Bare sockets, because its CPU time is taken from the same cores that it measures.
-`python -m tests.bench.client PORT PATH CONNECTIONS count COUNT PREFIX EVENT DATA`: one event a run, `run` in its data.
+`python -m tests.bench.client PORT PATH CONNECTIONS count FIRST COUNT PREFIX EVENT DATA RATE`: one event a run, `run` in
+its data, so many a second (0: as fast as they go).
 `python -m tests.bench.client PORT PATH CONNECTIONS seconds SECONDS BODY`: the same body again and again.
 """
 
@@ -77,18 +78,22 @@ def _more(connection: socket.socket) -> bytes:
     return chunk
 
 
-def send_runs(port: int, path: str, connections: int, runs: list[str], event: str, data: dict[str, object]) -> Sent:
-    """Send one event a run."""
+def send_runs(
+    port: int, path: str, connections: int, runs: list[str], event: str, data: dict[str, object], rate: float = 0
+) -> Sent:
+    """Send one event a run, `rate` a second unless it is 0."""
     sent = Sent()
-    left = deque(runs)
+    begun, left = time.monotonic(), deque(enumerate(runs))
 
     def work() -> None:
         connection = Connection(port, path)
         while left:
             try:
-                run = left.popleft()
+                number, run = left.popleft()
             except IndexError:
                 return
+            if rate:
+                time.sleep(max(0.0, begun + number / rate - time.monotonic()))
             body = json.dumps({"name": event, "data": data | {"run": run}}).encode()
             _await_listener(connection)
             began = sent.at[run] = time.monotonic_ns()
@@ -150,9 +155,9 @@ def main() -> None:
     begun = _cpu()
     port, path, connections, how = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
     if how == "count":
-        count, prefix, event, data = sys.argv[5:9]
-        runs = [f"{prefix}{number}" for number in range(int(count))]
-        sent = send_runs(port, path, connections, runs, event, json.loads(data))
+        first, count, prefix, event, data, rate = sys.argv[5:11]
+        runs = [f"{prefix}{int(first) + number}" for number in range(int(count))]
+        sent = send_runs(port, path, connections, runs, event, json.loads(data), float(rate))
     else:
         sent = send_for(port, path, connections, float(sys.argv[5]), sys.argv[6].encode())
     sent.cpu = _cpu() - begun

@@ -16,13 +16,29 @@ class Sizes:
     width: int
     sleepers: int
     nap: float
+    #: How many wait, how many of them get their event at 25 a second, and how many at once.
+    waiters: tuple[int, int, int]
     flood: float
     crash: int
 
 
 #: A minute or two a target, enough to compare one change with another.
-USUAL = Sizes(runs=1000, chain=100, chains=(50, 10), width=200, sleepers=500, nap=10, flood=4, crash=300)
+USUAL = Sizes(
+    runs=1000, chain=100, chains=(50, 10), width=200, sleepers=500, nap=10, waiters=(1000, 100, 500), flood=4, crash=300
+)
 #: A look whether all works.
-QUICK = Sizes(runs=150, chain=40, chains=(20, 5), width=40, sleepers=50, nap=2, flood=1.5, crash=60)
+QUICK = Sizes(
+    runs=150, chain=40, chains=(20, 5), width=40, sleepers=50, nap=2, waiters=(80, 25, 50), flood=1.5, crash=60
+)
 #: As other systems were measured.
-FULL = Sizes(runs=2000, chain=100, chains=(50, 10), width=200, sleepers=5000, nap=10, flood=6, crash=1000)
+FULL = Sizes(
+    runs=2000,
+    chain=100,
+    chains=(50, 10),
+    width=200,
+    sleepers=5000,
+    nap=60,
+    waiters=(5000, 100, 500),
+    flood=6,
+    crash=1000,
+)

@@ -110,7 +110,11 @@ class Stage:
 
     def sending(self, count: int, prefix: str, function: str, **data: object) -> Callable[[], Sent]:
         """Begin to trigger runs; what is returned waits until all are sent."""
-        return self._client("count", str(count), prefix, f"bench/{function}", json.dumps(data))
+        return self._client("count", "0", str(count), prefix, f"bench/{function}", json.dumps(data), "0")
+
+    def send_to(self, runs: range, prefix: str, event: str, rate: float = 0) -> Sent:
+        """Send an event to each of these runs, `rate` a second unless it is 0, and wait until all are sent."""
+        return self._client("count", str(runs.start), str(len(runs)), prefix, f"bench/{event}", "{}", str(rate))()
 
     def flood(self, seconds: float, body: bytes, connections: int) -> Sent:
         """Send the same body again and again."""

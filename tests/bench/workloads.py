@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tests.bench.figures import Row, gaps, spans
+from tests.bench.figures import Row, gaps, percentile, spans
 from tests.bench.ingest import w6, w6b
 from tests.bench.measure import Measurement, missing
 from tests.bench.sizes import Sizes
@@ -14,6 +14,8 @@ from tests.bench.stage import Stage
 
 #: How long a killed server stays down, in seconds.
 PAUSE = 1.0
+#: W5: events a second, and what the last waits get to be open, in seconds.
+RATE, WAITS_OPEN = 25, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,30 @@ def w4(stage: Stage, sizes: Sizes) -> Row:
     return measured.row(sent, count, "run", late, more=more, broken=missing(stage, "w4-", count))
 
 
+def w5(stage: Stage, sizes: Sizes) -> Row:
+    """Many runs that wait for an event each; events to some at a steady rate, then to more at once."""
+    count, steady, burst = sizes.waiters
+    stage.send(count, "w5-", "wait")
+    stage.wait("a", "w5-", count, "W5 waiting")
+    time.sleep(WAITS_OPEN)
+    measured = Measurement(stage, "W5")
+    one = stage.send_to(range(steady), "w5-", "go", RATE)
+    stage.wait("w", "w5-", steady, "W5 one by one")
+    some = stage.send_to(range(steady, steady + burst), "w5-", "go")
+    stage.wait("d", "w5-", steady + burst, "W5 at once")
+    resumed = stage.records.first("w", "w5-")
+    times, together = spans(one.at, resumed), spans(some.at, resumed)
+    seconds = (max(resumed.values(), default=0) - min(some.at.values())) / 1e9
+    more = (
+        f"p50 and p99 at {RATE} a second with {count} waiting; {burst} at once: {burst / seconds:.0f}/s, "
+        f"p50 {percentile(together, 0.5) or 0:.0f} ms, p99 {percentile(together, 0.99) or 0:.0f} ms"
+    )
+    lost = steady + burst - len(resumed)
+    broken = f"{lost} of {steady + burst} runs were not resumed" if lost else ""
+    sent = replace(one, cpu=one.cpu + some.cpu)
+    return measured.row(sent, len(resumed), "event", times, more=more, broken=broken)
+
+
 def w7(stage: Stage, sizes: Sizes) -> Row:
     """Kill the server when 30 % of the runs are done, start it again, and count what was lost and what came twice."""
     count = sizes.crash
@@ -147,6 +173,7 @@ WORKLOADS: dict[str, Workload] = {
         Workload("W2b", "many chains together", w2b),
         Workload("W3", "parallel steps and their join", w3),
         Workload("W4", "sleepers", w4),
+        Workload("W5", "waiters", w5),
         Workload("W6", "one event a request", w6, app=False),
         Workload("W6b", "100 events a request", w6b, app=False),
         Workload("W8", "runs of one step under five limits with room", w8),

@@ -15,11 +15,11 @@ from orchestrator.core.effect import Status
 from orchestrator.core.message import Asked, StepDone
 from orchestrator.drivers.base import Answer, Call
 from orchestrator.engine.match import match
-from orchestrator.engine.work import work
-from orchestrator.store import schema
+from orchestrator.engine.work import take, work
+from orchestrator.store import runs, schema
 from orchestrator.store.database import Database
 from orchestrator.store.postgresql import HotPath
-from tests.engine.world import World, returned
+from tests.engine.world import MINUTE, World, group, returned, sleeps, waits
 from tests.services import own_database
 
 STEPS = 10
@@ -101,6 +101,79 @@ def test_each_hop_costs_what_it_may(world: World, monkeypatch: pytest.MonkeyPatc
     else:
         assert {"statements": 7, "transactions": 1} == matching
         assert {"statements": 2 * STEPS + 7, "transactions": STEPS + 1} == running
+
+
+def test_a_parallel_step_costs_its_end_however_many_there_are(world: World, monkeypatch: pytest.MonkeyPatch):
+    """One statement on PostgreSQL, four in one transaction elsewhere; leasing and reading are the group's."""
+    width = 20
+    world.driver.answer = group(width)
+    world.start()
+    world.work()
+    heard = world.heard.take()
+
+    with Costs().counting(monkeypatch) as leasing:
+        held = take(world.parts, heard)
+    with Costs().counting(monkeypatch) as first:
+        work(world.parts, held[0])
+    with Costs().counting(monkeypatch) as others:
+        for one in held[1:-1]:
+            work(world.parts, one)
+    work(world.parts, held[-1])
+
+    assert (width, Status.COMPLETED) == (len(held), world.run.status)
+    assert {"statements": 1, "transactions": 1} == leasing
+    if world.parts.database.kind == "postgresql":
+        assert {"statements": 2} == first
+        assert {"statements": width - 2} == others
+    else:
+        assert {"statements": 5, "transactions": 1} == first
+        assert {"statements": 4 * (width - 2), "transactions": width - 2} == others
+
+
+def test_resuming_a_run_costs_what_it_may(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.driver.answer = waits
+    world.start()
+    world.work()
+    run = world.run
+    world.heard.take()
+    world.send("go")
+
+    with Costs().counting(monkeypatch) as matching:
+        [held] = match(world.parts, world.heard.take(), room=1)
+    with Costs().counting(monkeypatch) as resuming:
+        work(world.parts, held)
+
+    assert Status.COMPLETED is status_of(world, run.id)
+    if world.parts.database.kind == "postgresql":
+        assert {"statements": 5} == matching
+        assert {"statements": 5} == resuming
+    else:
+        assert {"statements": 9, "transactions": 1} == matching
+        assert {"statements": 17, "transactions": 2} == resuming
+
+
+def test_waking_a_run_costs_what_it_may(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.driver.answer = sleeps
+    world.start()
+    world.work()
+    world.clock.advance(MINUTE)
+    [held] = take(world.parts, world.heard.take())
+
+    with Costs().counting(monkeypatch) as waking:
+        work(world.parts, held)
+
+    assert Status.COMPLETED is world.run.status
+    if world.parts.database.kind == "postgresql":
+        assert {"statements": 4} == waking
+    else:
+        assert {"statements": 15, "transactions": 2} == waking
+
+
+def status_of(world: World, run_id: str) -> Status:
+    with world.parts.database.read() as conn:
+        run = runs.get(conn, run_id)
+    assert run is not None
+    return run.status
 
 
 def test_taking_an_event_in_costs_one_transaction(world: World, monkeypatch: pytest.MonkeyPatch):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from orchestrator.clock import SettableClock
 from orchestrator.core.event import Event
-from orchestrator.core.message import Returned
+from orchestrator.core.message import Asked, Returned, SleepAsked, StepDone, StepPlanned, WaitAsked
 from orchestrator.drivers.base import Answer, Call
 from orchestrator.engine.ingest import Ingest
 from orchestrator.engine.match import match
@@ -25,6 +25,7 @@ from orchestrator.store.jobs import Hint
 from orchestrator.store.presence import Presence
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
 REGISTRATION = (
     b'{"appName":"app","url":"http://localhost/x","sdk":"py:v0.5.19","functions":[{"id":"app-fn","name":"fn",'
     b'"triggers":[{"event":"a/b"}],"steps":{"step":{"id":"step","name":"step","runtime":{"type":"http",'
@@ -74,9 +75,9 @@ class World:
         body = REGISTRATION.replace(b'"name":"fn",', b'"name":"fn",' + (f"{options},".encode() if options else b""), 1)
         register(self.parts, parse_registration(body, {}))
 
-    def send(self) -> None:
+    def send(self, name: str = "a/b") -> None:
         """Take one event in; it is the one whose run `run` tells of."""
-        event = Event(new_ulid(), "a/b", "{}", int(NOW.timestamp() * 1000), NOW)
+        event = Event(new_ulid(), name, "{}", int(NOW.timestamp() * 1000), NOW)
         self._ingest.accept([event])
         self.event_id = event.id
 
@@ -107,3 +108,36 @@ class World:
 
 def returned(call: Call) -> Answer:
     return Answer(Returned(call.target, call.attempt, '"done"'))
+
+
+def group(width: int, before: int = 0) -> Callable[[Call], Answer]:
+    """A function of some steps in sequence, then some in parallel; what each step's call was sent is its output."""
+
+    def answer(call: Call) -> Answer:
+        if call.target is not None:
+            done = StepDone(call.target, call.target, "StepRun", str(len(call.memo)))
+            return Answer(Asked(call.target, call.attempt, (done,)), request_version=2)
+        if len(call.memo) < before:
+            name = f"before{len(call.memo)}"
+            return Answer(Asked(None, call.attempt, (StepDone(name, name, "StepRun", "0"),)), request_version=2)
+        if len(call.memo) == before:
+            steps = tuple(StepPlanned(f"s{number}", f"s{number}", "StepPlanned") for number in range(width))
+            return Answer(Asked(None, call.attempt, steps), request_version=2)
+        return Answer(Returned(None, call.attempt, "[" + ",".join(call.memo.values()) + "]"))
+
+    return answer
+
+
+def waits(call: Call) -> Answer:
+    """A function that waits for the event `go` and returns it."""
+    if call.memo:
+        return Answer(Returned(None, call.attempt, call.memo["w"]), request_version=2)
+    asked = WaitAsked("w", "w", "WaitForEvent", "go", NOW + timedelta(hours=1))
+    return Answer(Asked(None, call.attempt, (asked,)), request_version=2)
+
+
+def sleeps(call: Call) -> Answer:
+    """A function that sleeps for a minute."""
+    if call.memo:
+        return Answer(Returned(None, call.attempt, "1"), request_version=2)
+    return Answer(Asked(None, call.attempt, (SleepAsked("z", "z", "Sleep", NOW + MINUTE),)), request_version=2)

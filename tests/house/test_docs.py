@@ -31,7 +31,7 @@ PAGES = sorted(
 )
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 CODE = re.compile(r"```.*?```|`[^`]+`", re.DOTALL)
-COMMAND = re.compile(r"(?<![\w./-])(?<!-A )orchestrator ([a-z]+)\b(?: ([a-z]+)\b)?")
+COMMAND = re.compile(r"(?<![\w./-])(?<!-A )(?<!from )orchestrator ([a-z]+)\b(?: ([a-z]+)\b)?")
 METHODS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from inngest._internal.server_lib import ServerRequest
 
 from orchestrator.protocol.request import (
     MAX_INLINE_STATE,
+    State,
     request_body,
     request_headers,
     request_url,
@@ -20,10 +22,11 @@ from tests.protocol.recorded import Exchange, exchanges
 EVENT = '{"data":{"n":12345678901234567890},"id":"e1","name":"shop/order","ts":1795178377483,"user":{}}'
 
 
-def body(**changes: Any) -> str:
+MEMO = {"b": '{"data":1.0}', "a": "null"}
+
+
+def body(*, events: Sequence[str] = (EVENT,), memo: Mapping[str, str] = MEMO, **changes: Any) -> str:
     arguments: dict[str, Any] = {
-        "events": [EVENT],
-        "memo": {"b": '{"data":1.0}', "a": "null"},
         "run_id": "01M7WFGCG2SH4RRN51Z1J83WC8",
         "attempt": 1,
         "max_attempts": 5,
@@ -34,7 +37,7 @@ def body(**changes: Any) -> str:
         "generation": 3,
         "use_api": False,
     }
-    return request_body(**{**arguments, **changes})
+    return request_body(State.of(events, memo), **{**arguments, **changes})
 
 
 def test_events_and_memos_are_sent_as_they_were_stored() -> None:
@@ -91,10 +94,11 @@ def test_a_recorded_request_is_written_as_it_was(exchange: Exchange) -> None:
     stack = context["stack"]["stack"]
 
     # When we write the same call
+    events = [json.dumps(event) for event in recorded["events"] or [recorded["event"]]]
+    memo = {step: json.dumps(recorded["steps"].get(step)) for step in stack}
     ours = json.loads(
         request_body(
-            events=[json.dumps(event) for event in recorded["events"] or [recorded["event"]]],
-            memo={step: json.dumps(recorded["steps"].get(step)) for step in stack},
+            State.of(events, memo),
             run_id=context["run_id"],
             attempt=context["attempt"],
             max_attempts=context["max_attempts"],
@@ -111,8 +115,8 @@ def test_a_recorded_request_is_written_as_it_was(exchange: Exchange) -> None:
     left_out = {"fn_id", "qi_id", "request_id"}
     kept = {key: value for key, value in context.items() if key not in left_out}
     assert kept == ours.pop("ctx")
-    events = [] if large else recorded["events"]
-    assert {**{key: recorded[key] for key in recorded if key != "ctx"}, "events": events} == ours
+    sent = [] if large else recorded["events"]
+    assert {**{key: recorded[key] for key in recorded if key != "ctx"}, "events": sent} == ours
     ours_headers = request_headers(
         run_id=context["run_id"],
         target=exchange.target,

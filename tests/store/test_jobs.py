@@ -288,3 +288,12 @@ def test_the_backlog_counts_what_is_ready_and_due(database: Database) -> None:
         add_leased(conn, "leased")
 
         assert [1, 2] == [jobs.backlog(conn, NOW), jobs.backlog(conn, after(1))]
+
+
+def test_the_id_of_a_job_that_is_gone_is_never_anothers(database: Database) -> None:
+    """Or what holds for the one (hints, leases of the same generation) would hold for the other."""
+    with database.write() as conn:
+        gone = add_leased(conn, "first")
+        assert jobs.end(conn, gone)
+
+        assert gone.job_id < add_job(conn, "second")

@@ -224,7 +224,7 @@ def test_the_hot_end_of_a_run_closes_its_pauses(database: Database) -> None:
         lease = add_discovery(conn, run_id)
         add_pause(conn, run_id=run_id, kind=pauses.CANCEL, step_id=None)
         kept = add_pause(conn)
-    run = Run(run_id, last_seq=0)
+    run = Run(run_id)
     decision = Decision(Run(run_id, status=Status.COMPLETED), (DONE,), None)
 
     outcome = database.hot.settle(lease, run, decision, [], NOW)

@@ -29,10 +29,12 @@ from orchestrator.store import (
     waits,
 )
 from orchestrator.store.database import Database
+from orchestrator.store.ends import END, StepEnd, values_of, write_all
+from orchestrator.store.hits import HIT
 from orchestrator.store.jobs import Lease
 from orchestrator.store.slots import Changes
 from orchestrator.store.tables import metadata
-from tests.store.factories import NOW, UNTIL, a_step, add_app, after, an_event, insert_rows
+from tests.store.factories import BY, NOW, UNTIL, a_step, add_app, after, an_event, insert_rows
 
 #: These index the jobs of one state only, so that reading all of one is reading what the query is about.
 SMALL = {"ix_jobs_ready", "ix_jobs_leased", "ix_pools_waiting", "ix_slots_until"}
@@ -76,6 +78,9 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "page of events": lambda conn: events.page(conn, limit=20, before=new_ulid()),
     "page of one name": lambda conn: events.page(conn, limit=20, name="e7"),
     "load run": lambda conn: runs.load(conn, RUN),
+    "memo_until": lambda conn: steps.memo_until(conn, RUN, 3),
+    "hit pauses": lambda conn: hit_pauses(conn),
+    "end steps": lambda conn: end_steps(conn),
     "lock run": lambda conn: runs.lock(conn, RUN, ["s1", "s2"]),
     "start": lambda conn: runs.start(conn, RUN, NOW),
     "set_counts": lambda conn: runs.set_counts(conn, Run(RUN)),
@@ -119,6 +124,21 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "event waits": lambda conn: [waits.event_waits(conn, it) for it in [runs.get(conn, RUN)] if it],
     "drop_timeout": lambda conn: pauses.drop_timeout(conn, RUN, "s1"),
 }
+
+
+def hit_pauses(conn: Connection) -> None:
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql(HIT, {"matches": [7, 8], "rows": "[]", "now": NOW})
+    else:
+        pauses.take(conn, [RUN])
+
+
+def end_steps(conn: Connection) -> None:
+    ended = [StepEnd(Lease(number, 1, jobs.CALL, "k", RUN, "s1"), a_step("s1"), BY) for number in (8, 28)]
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql(END, values_of(ended))
+    else:
+        write_all(conn, ended)
 
 
 def crowd(conn: Connection) -> None:

@@ -103,12 +103,20 @@ def test_a_locked_run_has_its_counts_and_the_states_of_the_steps_asked_for(datab
     with database.write() as conn:
         run_id = add_run(conn)
         add_steps(conn, run_id, a_step("done"), a_step("open", StepStatus.PLANNED, counted=True), a_step("not asked"))
-        runs.set_counts(conn, Run(run_id, pending=1, open=2))
+        runs.set_counts(conn, Run(run_id, pending=1, open=1, last_seq=2))
 
         states = {"done": StepState(StepStatus.COMPLETED), "open": StepState(StepStatus.PLANNED, counted=True)}
-        expected = Run(run_id, Status.RUNNING, pending=1, open=2, step_count=3, steps=states)
+        expected = Run(run_id, Status.RUNNING, pending=1, open=1, step_count=3, last_seq=2, steps=states)
         assert expected == runs.lock(conn, run_id, ["done", "open", "unknown"])
         assert None is runs.lock(conn, new_ulid(), [])
+
+
+def test_steps_memoised_without_a_word_to_the_run_count_where_nothing_is_open(database: Database) -> None:
+    with database.write() as conn:
+        run_id = add_run(conn)
+        add_steps(conn, run_id, a_step("a"), a_step("b"))
+
+        assert Run(run_id, step_count=2, last_seq=2) == runs.lock(conn, run_id, [])
 
 
 def test_a_run_is_decided_on_by_one_at_a_time(database: Database) -> None:

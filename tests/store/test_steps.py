@@ -142,8 +142,17 @@ def test_states_are_of_the_steps_asked_for_that_exist(database: Database) -> Non
         assert {} == steps.states(conn, new_ulid(), ["a"])
 
 
-def test_all_steps_of_a_run_are_counted_whatever_their_state(database: Database) -> None:
+def test_the_last_number_is_that_of_the_outcome_memoised_last(database: Database) -> None:
     with database.write() as conn:
         steps.save(conn, RUN, [a_step(status.value, status) for status in StepStatus], NOW)
 
-        assert [len(StepStatus), 0] == [steps.count(conn, RUN), steps.count(conn, new_ulid())]
+        assert [2, 0] == [steps.last_seq(conn, RUN), steps.last_seq(conn, new_ulid())]
+
+
+def test_a_memo_as_it_was_has_no_outcome_that_came_later(database: Database) -> None:
+    with database.write() as conn:
+        steps.save(conn, RUN, [a_step("b"), a_step("a"), a_step("open", StepStatus.PLANNED)], NOW)
+        steps.save(conn, RUN, [a_step("later")], NOW)
+
+        assert ["b", "a"] == list(steps.memo_until(conn, RUN, 2))
+        assert {} == steps.memo_until(conn, RUN, 0)

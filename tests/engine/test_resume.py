@@ -1,0 +1,129 @@
+"""Events that resume runs: each pause gets its answer once, and who matched the event goes on where there is room."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import pytest
+
+from orchestrator.core.effect import Status
+from orchestrator.core.message import Asked, Returned, SleepAsked, StepDone, StepPlanned, WaitAsked
+from orchestrator.drivers.base import Answer, Call
+from orchestrator.engine.branch import Held
+from orchestrator.engine.match import match
+from orchestrator.engine.work import take, work
+from orchestrator.store import jobs, runs
+from orchestrator.store.database import Database
+from tests.engine.world import MINUTE, NOW, World, waits
+
+
+@pytest.fixture
+def world(database: Database) -> World:
+    return World(database)
+
+
+def waiting(world: World, count: int) -> list[str]:
+    """So many runs that wait for `go`."""
+    world.driver.answer = waits
+    events = [world.event_id]
+    for _ in range(count - 1):
+        world.send()
+        events.append(world.event_id)
+    world.start()
+    world.work()
+    world.heard.hints.clear()
+    with world.parts.database.read() as conn:
+        return [run.id for run in runs.of_events(conn, events)]
+
+
+def ended(world: World, run_ids: list[str]) -> list[Status]:
+    with world.parts.database.read() as conn:
+        return [run.status for run_id in run_ids if (run := runs.get(conn, run_id)) is not None]
+
+
+def test_of_the_runs_that_one_event_resumes_some_are_held_and_the_rest_announced(world: World):
+    run_ids = waiting(world, 5)
+    world.send("go")
+
+    held = match(world.parts, world.heard.take(), room=2)
+    announced = len(world.heard.hints)
+    for one in held:
+        work(world.parts, one)
+    world.work()
+
+    assert (2, {jobs.RESUME}, 3) == (len(held), {one.lease.kind for one in held}, announced)
+    assert [Status.COMPLETED] * 5 == ended(world, run_ids)
+    assert [] == world.states()
+
+
+def test_an_event_that_several_workers_match_at_once_resumes_each_run_once(world: World):
+    run_ids = waiting(world, 6)
+    world.send("go")
+    job_ids, together = world.heard.take(), Barrier(4)
+
+    def one(number: int) -> list[Held]:
+        together.wait(30)
+        return match(world.parts, job_ids, room=number)
+
+    with ThreadPoolExecutor(4) as pool:
+        held = [it for some in pool.map(one, range(4)) for it in some]
+    for it in held:
+        work(world.parts, it)
+    world.work()
+
+    assert [Status.COMPLETED] * 6 == ended(world, run_ids)
+    assert len(held) == len({it.lease.job_id for it in held})
+    assert [] == world.states()
+
+
+def test_of_two_events_at_once_the_first_is_the_answer(world: World):
+    [run_id] = waiting(world, 1)
+    world.send("go")
+    first = world.event_id
+    world.send("go")
+
+    [held] = match(world.parts, sorted(world.heard.take()), room=1)
+    work(world.parts, held)
+
+    with world.parts.database.read() as conn:
+        run = runs.get(conn, run_id)
+    assert run is not None
+    assert (Status.COMPLETED, first) == (run.status, json.loads(run.output or "{}")["id"])
+
+
+def test_a_run_that_waited_in_branches_is_read_anew_and_goes_on_when_all_have_come(world: World):
+    """A sleep, a wait and a planned step: what is known from before the end of the last one is not all there is."""
+    seen = list[list[str]]()
+
+    def branches(call: Call) -> Answer:
+        if call.target is not None:
+            return Answer(Asked(call.target, call.attempt, (StepDone("p", "p", "StepRun", "1"),)))
+        seen.append(list(call.memo))
+        if len(call.memo) == 3:
+            return Answer(Returned(None, call.attempt, "1"))
+        until = NOW + MINUTE
+        ops = (
+            SleepAsked("z", "z", "Sleep", until),
+            WaitAsked("w", "w", "WaitForEvent", "go", until + MINUTE),
+            StepPlanned("p", "p", "StepPlanned"),
+        )
+        return Answer(Asked(None, call.attempt, ops))
+
+    world.driver.answer = branches
+    world.start()
+    world.work()
+    run_id = world.run.id
+    timers = world.heard.hints[:]
+    world.work()
+    world.send("go")
+    for held in match(world.parts, [hint.job_id for hint in world.heard.hints if hint.kind == jobs.MATCH], room=1):
+        work(world.parts, held)
+    world.clock.advance(MINUTE)
+    for held in take(world.parts, [hint.job_id for hint in timers]):
+        work(world.parts, held)
+
+    assert [Status.COMPLETED] == ended(world, [run_id])
+    assert [[], ["p"], ["p", "w"], ["p", "w", "z"]] == seen
+    assert [] == world.states()
