@@ -524,3 +524,18 @@ def test_shared_pools_are_served_by_each_functions_own_number(hall: Hall):
     assert [many] == served, "who is first in line may not begin, and does not keep back who may"
     assert [] == later, "one is at work, which is as many as it allows"
     assert [few] == hall.end(second)
+
+
+def test_pools_that_are_made_by_several_at_once_are_counted_once(hall: Hall):
+    """The first calls of a key come together, again and again: nobody's slot is forgotten, and nobody gets two."""
+    hall.declare(Concurrency(3, "event.data.user"), Concurrency(50, '"api"', "env"))
+
+    for number in range(10):
+        todo = [hall.job(f"user {number}") for _ in range(4)]
+        with hall.database.write() as conn:
+            leases = [take(conn, job_id) for job_id in todo]
+        entered = at_once(*[lambda lease=lease: hall.ask(lease).entry for lease in leases])  # type: ignore[misc]
+
+        assert [Entry.ADMITTED] * 3 + [Entry.PARKED] == sorted(entered, key=lambda entry: entry.value)
+        assert (3, 1) == hall.levels()[f"user {number}"]
+    assert [] == hall.wrong()
