@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from flask import Flask, Request, Response, request
 
 from orchestrator import __version__
-from orchestrator.api import apps, checkpoint, dev, events, runs, signals, state, sync
+from orchestrator.api import apps, cancellations, checkpoint, dev, events, runs, signals, state, sync
 from orchestrator.api.cors import cors_headers
 from orchestrator.api.current import Server, current_server, install
 from orchestrator.api.errors import register_errors
@@ -19,6 +19,7 @@ _OPEN = frozenset({"server.health", "api-docs.openapi_json"})
 _GROUPS = (
     events.routes,
     runs.routes,
+    cancellations.routes,
     signals.routes,
     apps.routes,
     sync.routes,
@@ -43,6 +44,7 @@ def create_app(
     ones; None: nobody is asked for anything, as in development.
     """
     app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = max_request_bytes
     install(app, Server(parts, server_kind, version, authorize, max_request_bytes, start_options or {}))
     api = make_api(app, version, guarded=authorize is not None)
     for group in _GROUPS:

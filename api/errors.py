@@ -54,6 +54,8 @@ def _sentence(error: HTTPException, status: int) -> str:
         return "; ".join(_faults(found["messages"]))
     if status == 404:
         return f"There is no {request.path[:200]} here"
+    if status == 413:
+        return f"the request is larger than the limit of {request.max_content_length} bytes"
     if status == 405:
         return f"{request.method} is not a method of {request.path[:200]}"
     return error.description or error.name

@@ -15,6 +15,7 @@ from orjson import Fragment
 from orchestrator.core.effect import Status, StepStatus
 from orchestrator.core.waiting import Reason, sentence
 from orchestrator.store.allowances import Allowance
+from orchestrator.store.cancellations import Cancellation
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.functions import App, StoredFunction
 from orchestrator.store.history import Entry
@@ -125,6 +126,27 @@ def step_shape(step: StoredStep) -> Shape:
     if step.status is StepStatus.SLEEPING:
         shape["wake_at"] = moment(step.wake_at)
     return shape
+
+
+def cancellation_shape(order: Cancellation, app: App | None, function: StoredFunction | None) -> Shape:
+    """Write an order to cancel many runs."""
+    shape: Shape = {
+        "id": order.id,
+        "environment_id": ENVIRONMENT_ID,
+        "app": app.name if app is not None else None,
+        "function_id": order.function_id,
+        "function": function.slug if function is not None else None,
+        "started_after": moment(order.started_after),
+        "started_before": moment(order.started_before),
+        "kind": "bulk_run",
+        "type": "manual",
+        "status": "Completed" if order.ended_at is not None else "Failed" if order.dead else "Running",
+        "cancelled": order.cancelled,
+        "error": order.error,
+        "created_at": moment(order.created_at),
+        "ended_at": moment(order.ended_at),
+    }
+    return shape | {"if": order.expression} if order.expression is not None else shape
 
 
 def app_shape(app: App, functions: int) -> Shape:

@@ -11,6 +11,7 @@ from marshmallow import Schema, ValidationError, fields, validate, validates_sch
 
 from orchestrator.engine.limit import MOST as MOST_CALLS
 from orchestrator.ids import is_ulid
+from orchestrator.protocol.sync_limits import MAX_EXPRESSION
 
 MAX_EVENTS = 100
 MAX_NAME = 512
@@ -51,6 +52,11 @@ def _is_ulid(value: str) -> None:
         raise ValidationError("must be the internal_id (a ULID) of an event")
 
 
+def _is_order(value: str) -> None:
+    if not is_ulid(value):
+        raise ValidationError("must be the id (a ULID) of a cancellation")
+
+
 def _is_name(value: str) -> None:
     if not 0 < len(value) <= MAX_NAME or "\0" in value:
         raise ValidationError(f"must be a name of 1 to {MAX_NAME} characters")
@@ -80,6 +86,68 @@ class UrlQuery(Schema):
         error_messages={"required": "is missing: it must be the URL of an app"},
         metadata={"description": "The URL the app registered"},
     )
+
+
+class CancellationsQuery(Schema):
+    """Which orders are wanted."""
+
+    limit = Whole(1, MAX_EVENTS, load_default=20, metadata={"description": "At most so many"})
+    cursor = fields.String(
+        validate=_is_order,
+        metadata={"description": "Only orders before this one: the id of the last order of the page before"},
+    )
+
+
+class CancellationBody(Schema):
+    """Which live runs are to be cancelled."""
+
+    app_id = fields.String(
+        required=True,
+        validate=_is_name,
+        error_messages={"required": "is missing: it must be the name of an app"},
+        metadata={"description": "The app's name"},
+    )
+    function_id = fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=_is_name,
+        metadata={"description": "The function's id in the app, or its slug; without it: every function of the app"},
+    )
+    started_after = Moment(
+        load_default=None, allow_none=True, metadata={"description": "Only runs queued then or later"}
+    )
+    started_before = Moment(
+        load_default=None, allow_none=True, metadata={"description": "Only runs queued by then; without it: by now"}
+    )
+    condition = fields.String(
+        data_key="if",
+        load_default=None,
+        allow_none=True,
+        validate=validate.Length(0, MAX_EXPRESSION, error=f"must have at most {MAX_EXPRESSION} characters"),
+        metadata={"description": "Only runs whose event meets this condition, in CEL over `event`"},
+    )
+
+
+class CancellationShape(Schema):
+    """An order to cancel many runs, and how far it got."""
+
+    id = fields.String(required=True)
+    environment_id = fields.UUID(required=True)
+    app = fields.String(required=True, allow_none=True, metadata={"description": "The app's name"})
+    function_id = fields.UUID(required=True, allow_none=True, metadata={"description": "None: all of the app"})
+    function = fields.String(required=True, allow_none=True, metadata={"description": "The function's slug"})
+    started_after = fields.AwareDateTime(required=True, allow_none=True)
+    started_before = fields.AwareDateTime(required=True)
+    condition = fields.String(data_key="if", metadata={"description": "There if runs had to meet one"})
+    kind = fields.String(required=True, validate=validate.OneOf(["bulk_run"]))
+    type = fields.String(required=True, validate=validate.OneOf(["manual"]))
+    status = fields.String(required=True, validate=validate.OneOf(["Running", "Completed", "Failed"]))
+    cancelled = fields.Integer(required=True, metadata={"description": "Runs cancelled so far"})
+    error = fields.String(
+        required=True, allow_none=True, metadata={"description": "Why the condition could not be tried on a run"}
+    )
+    created_at = fields.AwareDateTime(required=True)
+    ended_at = fields.AwareDateTime(required=True, allow_none=True)
 
 
 class SignalBody(Schema):

@@ -21,6 +21,7 @@ routes = blueprint("signals", "A word to the one run that waits for it.")
 @routes.arguments(SignalBody, location="json", as_kwargs=True)
 @routes.response(200, enveloped(SignalledShape))
 @routes.alt_response(400, schema=ErrorShape)
+@routes.alt_response(413, schema=ErrorShape)
 @routes.alt_response(404, schema=ErrorShape, description="No run waits for it; a signal is not kept")
 def send_signal(signal: str, data: Any = None) -> Response:
     """Resume the run that waits for a signal, with the data."""

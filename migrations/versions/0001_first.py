@@ -137,6 +137,7 @@ def upgrade() -> None:
         sa.Column("started_at", Moment, nullable=True),
         sa.Column("ended_at", Moment, nullable=True),
         sa.Column("limits", LongText, nullable=True),
+        sa.Column("requeues", sa.SmallInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
         sa.UniqueConstraint("function_id", "event_id", name=op.f("uq_runs_function_id")),
     )

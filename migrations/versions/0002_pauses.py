@@ -1,4 +1,4 @@
-"""Pauses; which run invoked a run; whether a function's waits look back; pools and slots; and the audit."""
+"""Pauses; which run invoked a run; looking back; orders to cancel many runs; pools and slots; and the audit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Serial = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 def upgrade() -> None:
-    """Make the table, and add the columns."""
+    """Make the tables, and add the columns."""
     op.create_table(
         "pauses",
         sa.Column("id", Ulid(), nullable=False),
@@ -35,6 +35,21 @@ def upgrade() -> None:
     )
     op.create_index("ix_pauses_run_id", "pauses", ["run_id"], unique=False)
     op.create_index("ix_pauses_event", "pauses", ["event_name", "term_path", "term_key", "id"], unique=False)
+    op.create_table(
+        "cancellations",
+        sa.Column("id", Ulid(), nullable=False),
+        sa.Column("app_id", sa.String(length=36), nullable=False),
+        sa.Column("function_id", sa.String(length=36), nullable=True),
+        sa.Column("started_after", Moment(), nullable=True),
+        sa.Column("started_before", Moment(), nullable=False),
+        sa.Column("expression", LongText, nullable=True),
+        sa.Column("reached", Ulid(), nullable=True),
+        sa.Column("cancelled", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("error", LongText, nullable=True),
+        sa.Column("created_at", Moment(), nullable=False),
+        sa.Column("ended_at", Moment(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_cancellations")),
+    )
     op.add_column("runs", sa.Column("correlation_id", sa.String(length=96), nullable=True))
     op.add_column("functions", sa.Column("wait_look_back", sa.Boolean(), server_default=sa.false(), nullable=False))
     _make_pools()
@@ -101,6 +116,7 @@ def downgrade() -> None:
         op.drop_table(table)
     op.drop_column("functions", "wait_look_back")
     op.drop_column("runs", "correlation_id")
+    op.drop_table("cancellations")
     op.drop_index("ix_pauses_event", table_name="pauses")
     op.drop_index("ix_pauses_run_id", table_name="pauses")
     op.drop_table("pauses")

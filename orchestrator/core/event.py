@@ -77,6 +77,8 @@ class Ending:
     result: str | None = None
     error: str | None = None
     correlation_id: str | None = None
+    #: How often the run had ended before: a run that was requeued ends again.
+    before: int = 0
 
     def data(self) -> str:
         """The `data` of function.finished, .failed and .cancelled."""
@@ -97,7 +99,8 @@ class Ending:
 def ending_events(ending: Ending, trigger_name: str, now: datetime, new_ids: tuple[str, str]) -> list[Event]:
     """The events that tell of a run's end; none for runs that such an event started.
 
-    The failed or cancelled event has the run's id as its sender's id, so that it starts a function only once.
+    The failed or cancelled event has the run's id as its sender's id, so that it starts a function only once for each
+    end; a run's second end has `ID.2`.
     """
     if trigger_name in ENDINGS:
         return []
@@ -106,7 +109,8 @@ def ending_events(ending: Ending, trigger_name: str, now: datetime, new_ids: tup
     events = [Event(new_ids[0], FUNCTION_FINISHED, data, ts, now)]
     special = {"failed": FUNCTION_FAILED, "cancelled": FUNCTION_CANCELLED}.get(ending.status)
     if special:
-        events.append(Event(new_ids[1], special, data, ts, now, external_id=ending.run_id))
+        external_id = f"{ending.run_id}.{ending.before + 1}" if ending.before else ending.run_id
+        events.append(Event(new_ids[1], special, data, ts, now, external_id=external_id))
     return events
 
 

@@ -93,6 +93,9 @@ class Timeouts:
     start: timedelta | None = None
     finish: timedelta | None = None
 
+    def __bool__(self) -> bool:
+        return self.start is not None or self.finish is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Function:

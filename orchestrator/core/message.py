@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,4 +173,12 @@ class Cancelled:
     reason: str
 
 
-Message = Returned | Threw | Asked | Checkpointed | Woke | Resumed | TimedOut | Cancelled
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The run took longer than its function lets it, which is `after`: to begin (`start`), or to end (`finish`)."""
+
+    limit: Literal["start", "finish"]
+    after: timedelta
+
+
+Message = Returned | Threw | Asked | Checkpointed | Woke | Resumed | TimedOut | Cancelled | Expired

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from orchestrator.core import retry
+from orchestrator.core.durations import format_duration
 from orchestrator.core.effect import (
     AddCall,
     AddWake,
@@ -39,6 +40,7 @@ from orchestrator.core.message import (
     Asked,
     Cancelled,
     Checkpointed,
+    Expired,
     InvokeAsked,
     Message,
     Op,
@@ -126,8 +128,9 @@ def advance(run: Run, message: Message, policy: Policy, now: datetime, chance: f
         case TimedOut():
             return turn.resumed(message.step_id, "null", message.error)
         case Cancelled():
-            turn.effects.append(Record("cancelled", data=json.dumps({"reason": message.reason})))
-            return turn.finish(Status.CANCELLED)
+            return turn.cancelled(message.reason)
+        case Expired():
+            return turn.expired(message)
 
 
 class _Turn:
@@ -193,6 +196,16 @@ class _Turn:
         if self.run.pending == 0:
             self.effects.append(Discover())
         return self._decide(End())
+
+    def cancelled(self, reason: str) -> Decision:
+        self.effects.append(Record("cancelled", data=json.dumps({"reason": reason})))
+        return self.finish(Status.CANCELLED)
+
+    def expired(self, message: Expired) -> Decision:
+        if message.limit == "start" and self.run.status is not Status.QUEUED:
+            return self._decide(End())
+        what = {"start": "started", "finish": "finished"}[message.limit]
+        return self.cancelled(f"not {what} within {format_duration(message.after)} (timeouts.{message.limit})")
 
     def finish(self, status: Status, output: str | None = None, error: str | None = None) -> Decision:
         self.effects.append(Finish(status, output, error))

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import takewhile
 from typing import Any
 
 from orchestrator.core.effect import Status, StepStatus
@@ -187,25 +188,21 @@ def _retries(facts: Facts) -> Iterator[Reason]:
 
 
 def _retry(facts: Facts, failure: Failure, next_at: datetime) -> Reason:
-    again = f"is tried again at {moment(next_at)}"
-    details = {"attempt": failure.attempt + 1, "error": failure.error}
-    if failure.error.get("name") == UNREACHABLE:
-        since = _since(facts.failures)
-        why = str(failure.error.get("message") or "")[:_SHOWN]
-        told = f"the app at {facts.app_url} has not been reached since {moment(since)} ({why}), and {again}"
-        return Reason("app unreachable", told, failure.step_id, next_at, details | {"since": moment(since)})
-    told = f"{facts.name_of(failure.step_id)} failed (attempt {failure.attempt + 1}) and {again}"
-    return Reason("retry", told, failure.step_id, next_at, details)
+    who, attempt = facts.name_of(failure.step_id), failure.attempt + 1
+    told = f"{who} failed (attempt {attempt}) and is tried again at {moment(next_at)}"
+    details: dict[str, object] = {"attempt": attempt, "error": failure.error}
+    since = _down_since([it for it in facts.failures if it.step_id == failure.step_id])
+    if since is None:
+        return Reason("retry", told, failure.step_id, next_at, details)
+    told += f"; the app could not be reached since {moment(since)}"
+    details |= {"since": moment(since), "url": facts.app_url}
+    return Reason("app unreachable", told, failure.step_id, next_at, details)
 
 
-def _since(failures: Sequence[Failure]) -> datetime:
-    """When the last unbroken row of failures to reach the app began."""
-    since = failures[-1].at
-    for failure in reversed(failures):
-        if failure.error.get("name") != UNREACHABLE:
-            break
-        since = failure.at
-    return since
+def _down_since(failed: Sequence[Failure]) -> datetime | None:
+    """Since when the app has not been reached by one attempt after another; None: the last one reached it."""
+    unreached = takewhile(lambda it: it.error.get("name") == UNREACHABLE, reversed(failed))
+    return min((it.at for it in unreached), default=None)
 
 
 def _untaken(facts: Facts) -> Iterator[Reason]:

@@ -15,7 +15,9 @@ from orchestrator.core.function import Function
 from orchestrator.core.run import Decision, Run, StepState
 from orchestrator.drivers.base import Call, Shared
 from orchestrator.engine.parts import Parts
+from orchestrator.engine.versions import Version
 from orchestrator.store import runs, steps
+from orchestrator.store.database import Connection
 from orchestrator.store.jobs import Lease
 from orchestrator.store.runs import Loaded, NewRun
 
@@ -44,7 +46,8 @@ class Branch:
         version = parts.versions.get(run.function_id, run.function_version)
         if version is None:
             return None
-        loaded = Loaded(run.stored(), slug, "", run.function_version, False, event)
+        timed = bool(version.function.timeouts)
+        loaded = Loaded(run.stored(), slug, "", run.function_version, False, event, timed=timed)
         fresh = Run(run.id, run.status)
         return cls(loaded, version.function, version.checkpoints, fresh, {}, {}, loaded.run.request_version, 0)
 
@@ -53,15 +56,26 @@ class Branch:
         """Read a run with its steps; None: there is none."""
         with parts.database.read() as conn:
             loaded = runs.load(conn, run_id)
-            if loaded is None:
-                return None
-            memos = steps.memos(conn, run_id)
+            return cls._with_steps(parts, conn, loaded) if loaded is not None else None
+
+    @classmethod
+    def load_for_end(cls, parts: Parts, run_id: str) -> tuple[Loaded | None, Branch | None]:
+        """Read a run of which an open step is about to end; its steps only where no other is open."""
+        with parts.database.read() as conn:
+            loaded = runs.load(conn, run_id)
+            if loaded is None or loaded.run.open != 1:
+                return loaded, None
+            return loaded, cls._with_steps(parts, conn, loaded)
+
+    @classmethod
+    def _with_steps(cls, parts: Parts, conn: Connection, loaded: Loaded) -> Branch:
+        stored = loaded.run
+        memos = steps.memos(conn, stored.id)
         known = {memo.id: memo.state for memo in memos}
         done = {memo.id: memo.memo for memo in memos if memo.memo is not None}
-        stored = loaded.run
         last = max((memo.seq or 0 for memo in memos), default=0)
-        run = Run(run_id, stored.status, stored.pending, stored.open, len(known), last, known)
-        version = parts.versions.read(loaded)
+        run = Run(stored.id, stored.status, stored.pending, stored.open, len(known), last, known)
+        version, loaded = _read(parts, loaded)
         size = sum(map(len, done.values()))
         asked = stored.request_version
         return cls(loaded, version.function, version.checkpoints, run, known, done, asked, len(done), size)
@@ -74,7 +88,7 @@ class Branch:
             if loaded is None:
                 return None
             memo = steps.memo_until(conn, run_id, last_seq)
-        stored, version = loaded.run, parts.versions.read(loaded)
+        stored, (version, loaded) = loaded.run, _read(parts, loaded)
         run = Run(run_id, stored.status, stored.pending, stored.open)
         size = sum(map(len, memo.values()))
         asked = stored.request_version
@@ -141,6 +155,12 @@ class Branch:
     def over(self) -> bool:
         """Whether the run had ended already."""
         return self.run.status not in (Status.QUEUED, Status.RUNNING)
+
+
+def _read(parts: Parts, loaded: Loaded) -> tuple[Version, Loaded]:
+    """The run's function, and the run with what that says about it."""
+    version = parts.versions.read(loaded)
+    return version, replace(loaded, timed=bool(version.function.timeouts))
 
 
 @dataclass(frozen=True, slots=True)

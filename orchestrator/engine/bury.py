@@ -18,7 +18,7 @@ from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import ending_of, tell
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.queue.admit import admit
-from orchestrator.store import history, jobs, losses, runs, slots, steps
+from orchestrator.store import history, jobs, losses, run_timeouts, runs, slots, steps
 from orchestrator.store.apply import apply
 from orchestrator.store.jobs import Lease
 
@@ -81,12 +81,14 @@ def requeue(parts: Parts, run_id: str) -> None:
     """
     by = parts.holder()
     with parts.database.write() as conn:
-        if runs.get(conn, run_id) is None:
+        loaded = runs.load(conn, run_id)
+        if loaded is None:
             raise NotFoundError(f"there is no run {run_id}")
         if not losses.drop_dead(conn, run_id) or not runs.reopen(conn, run_id):
             raise ConflictError(f"run {run_id} did not fail for a dead job, so there is nothing to requeue")
         steps.forget_open(conn, run_id)
         history.add(conn, run_id, [Record("requeued")], by.now)
-        hint = jobs.add(conn, jobs.CALL, jobs.call_key(run_id), by.now, run_id=run_id)
-    parts.announcer.announce([hint])
+        hints = [jobs.add(conn, jobs.CALL, jobs.call_key(run_id), by.now, run_id=run_id)]
+        hints += run_timeouts.begin(conn, run_id, parts.versions.read(loaded).function.timeouts, by.now)
+    parts.announcer.announce(hints)
     _log.info("run requeued", run_id=run_id)

@@ -16,7 +16,7 @@ from orchestrator.engine.parts import Parts
 from orchestrator.engine.progress import Progress
 from orchestrator.engine.settle import settle
 from orchestrator.protocol.run_errors import STATE_OVERFLOWED, error_text, too_much_state
-from orchestrator.store import jobs, runs
+from orchestrator.store import jobs, run_timeouts, runs
 from orchestrator.store.apply import Applied
 from orchestrator.store.jobs import Hint, Lease
 
@@ -52,7 +52,7 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
         branch = branch if follows else None
         held = applied.lease
         if _had_its_turn(parts, began, calls):
-            _hand_on(parts, held)
+            hand_on(parts, held)
             return
         if limits is not None and held.admitted and parts.clock.now() - turn >= TURN:
             if others_wait(parts, limits):
@@ -65,7 +65,7 @@ def _begin(parts: Parts, lease: Lease, branch: Branch) -> Lease | None:
     """Make ready for a call: it needs this process, or another, and slots.  None: it is not made here and now."""
     app = app_of(branch.function.url)
     if app is not None and not parts.local.holds(app):
-        _hand_on(parts, lease, app)
+        hand_on(parts, lease, app)
         return None
     entered = enter(parts, lease, branch)
     if entered is not None and branch.run.status is Status.QUEUED:
@@ -97,7 +97,18 @@ def _take_up(parts: Parts, lease: Lease, branch: Branch | None) -> Branch | None
         gone = f'{{"name":"FunctionRemoved","message":"the function {branch.slug} is no longer served by its app"}}'
         _settle(parts, lease, branch, Answer(Threw(None, lease.attempt, gone, retryable=False)))
         return None
+    if branch.loaded.timed and _is_late(parts, lease, branch):
+        return None
     return branch
+
+
+def _is_late(parts: Parts, lease: Lease, branch: Branch) -> bool:
+    """End a run whose time is up.  Its own job does that, but may come after this one where many wait for a worker."""
+    with parts.database.read() as conn:
+        expired = run_timeouts.overdue(conn, branch.run.id, parts.clock.now())
+    if expired is not None:
+        settle(parts, lease, branch.loaded, expired, max_attempts=1)
+    return expired is not None
 
 
 def _read(parts: Parts, lease: Lease) -> Branch | None:
@@ -109,8 +120,11 @@ def _read(parts: Parts, lease: Lease) -> Branch | None:
 
 
 def _start(parts: Parts, branch: Branch) -> None:
+    now, timeouts = parts.clock.now(), branch.function.timeouts
     with parts.database.write() as conn:
-        runs.start(conn, branch.run.id, parts.clock.now())
+        started = runs.start(conn, branch.run.id, now)
+        hints = run_timeouts.begin(conn, branch.run.id, timeouts, now) if started and timeouts else []
+    parts.announcer.announce(hints)
     branch.run = replace(branch.run, status=Status.RUNNING)
 
 
@@ -148,8 +162,8 @@ def _had_its_turn(parts: Parts, began: datetime, calls: int) -> bool:
     return calls >= settings.continue_calls or parts.clock.now() - began >= settings.continue_span
 
 
-def _hand_on(parts: Parts, lease: Lease, app: str | None = None) -> None:
-    """Let somebody go on: whoever comes next, or a process that holds the app."""
+def hand_on(parts: Parts, lease: Lease, app: str | None = None) -> None:
+    """Give a leased job back, for whoever comes next, or for a process that holds the app."""
     now = parts.clock.now()
     with parts.database.write() as conn:
         released = jobs.release(conn, lease, now)

@@ -19,7 +19,7 @@ from orchestrator.core.event import SCHEDULED_TIMER, Event
 from orchestrator.core.function import Function
 from orchestrator.engine.branch import Held
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.start import Outcome, Start, cancels_of, chosen, held, with_limits, write
+from orchestrator.engine.start import Outcome, chosen, held, planned, write
 from orchestrator.engine.versions import Versions
 from orchestrator.ids import named_uuid, new_ulid
 from orchestrator.protocol.function_config import read_function
@@ -121,9 +121,8 @@ def _outcome(
     event = Event(new_ulid(), SCHEDULED_TIMER, orjson.dumps(data).decode(), ts, now, external_id=_rfc3339(tick))
     stored = StoredEvent(event.id, event.name, event.external_id, ts, event.wire(), now)
     run = NewRun(new_ulid(), target.function_id, target.version, event.id, event.name, Status.QUEUED, queued_at=now)
-    run, warnings = with_limits(versions, conn, run, stored.payload)
-    cancels = cancels_of(versions, conn, run, stored.payload, now)
-    return event, Outcome(stored, [Start(run, max(at, now), target.slug, event.external_id, cancels)], warnings)
+    start = planned(versions, conn, run, stored, max(at, now), target.slug, now)
+    return event, Outcome(stored, [start], list(start.warnings))
 
 
 def _tell(

@@ -31,10 +31,12 @@ def enter(parts: Parts, lease: Lease, branch: Branch) -> Lease | None:
     if limits is None or lease.admitted:
         return lease
     wanted = Needs.read(limits)
-    entered = _enter(parts, lease, branch, wanted)
+    # With time-outs there is more to a beginning than the run's own row.
+    begins = branch.run.status is Status.QUEUED and not branch.function.timeouts
+    entered = _enter(parts, lease, branch, wanted, begins)
     match entered.entry:
         case Entry.ADMITTED:
-            if branch.run.status is Status.QUEUED:
+            if begins:
                 branch.run = replace(branch.run, status=Status.RUNNING)
             return replace(lease, admitted=True)
         case Entry.PARKED:
@@ -45,9 +47,8 @@ def enter(parts: Parts, lease: Lease, branch: Branch) -> Lease | None:
     return None
 
 
-def _enter(parts: Parts, lease: Lease, branch: Branch, wanted: Needs) -> Entered:
+def _enter(parts: Parts, lease: Lease, branch: Branch, wanted: Needs, begins: bool) -> Entered:
     function_id, hot = branch.loaded.run.function_id, parts.database.hot
-    begins = branch.run.status is Status.QUEUED
     entered = Entered(Entry.UNKNOWN)
     for _ in range(_TRIES):
         now = parts.clock.now()

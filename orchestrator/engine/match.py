@@ -17,7 +17,7 @@ from orchestrator.core.event import FUNCTION_INVOKED, patterns
 from orchestrator.engine.branch import Held
 from orchestrator.engine.hit import hits_of, invocation_in
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.start import Outcome, Start, cancels_of, start, with_limits
+from orchestrator.engine.start import Outcome, Start, planned, start
 from orchestrator.engine.versions import Versions
 from orchestrator.errors import ExpressionError
 from orchestrator.expressions.cel import compile_expression
@@ -137,7 +137,6 @@ def _start(
         queued_at=now,
         correlation_id=correlation_id,
     )
-    run, warnings = with_limits(versions, conn, run, event.payload)
-    outcome.warnings += [f'"{listener.slug}": {warning}' for warning in warnings]
-    cancels = cancels_of(versions, conn, run, event.payload, now)
-    return Start(run, max(happens_at, now), listener.slug, event.external_id, cancels)
+    start = planned(versions, conn, run, event, max(happens_at, now), listener.slug, now)
+    outcome.warnings += start.warnings
+    return start

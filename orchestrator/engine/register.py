@@ -6,7 +6,6 @@ import hashlib
 from dataclasses import dataclass
 
 from orchestrator import log
-from orchestrator.core.function import Timeouts
 from orchestrator.drivers.local import app_of
 from orchestrator.drivers.reach import blocked
 from orchestrator.engine.cron import replan
@@ -29,7 +28,6 @@ _NOT_APPLIED = (
     "batch",
     "priority",
     "singleton",
-    "timeouts",
     "idempotency",
 )
 
@@ -81,7 +79,7 @@ def register(parts: Parts, registration: Registration, *, asked_at: str | None =
 def _warn(registration: Registration) -> None:
     """Say which options of a function are kept but do nothing yet."""
     for function in registration.functions:
-        options = [name for name in _NOT_APPLIED if getattr(function, name) not in (None, (), Timeouts())]
+        options = [name for name in _NOT_APPLIED if getattr(function, name) not in (None, ())]
         if options:
             _log.warning("options not applied yet", function=function.slug, options=options)
 

@@ -39,13 +39,10 @@ class _Error(msgspec.Struct, frozen=True):
 def resume(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
     """Give the pause that a leased resume job stands for its answer, and go on."""
     with parts.holdings.holding(lease):
-        branch = Branch.load(parts, lease.run_id or "")
-        if branch is None:
-            _go_on(parts, lease, None, None)
-            return
+        loaded, branch = Branch.load_for_end(parts, lease.run_id or "")
         with parts.database.read() as conn:
-            message = _answer(conn, lease)
-        _go_on(parts, lease, branch.loaded, message, branch)
+            message = _answer(conn, lease) if loaded is not None else None
+        _go_on(parts, lease, loaded, message, branch)
 
 
 def time_out(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:

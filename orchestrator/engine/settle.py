@@ -16,6 +16,7 @@ from orchestrator.core.message import (
     Asked,
     Cancelled,
     Checkpointed,
+    Expired,
     Message,
     Resumed,
     Returned,
@@ -99,7 +100,8 @@ def _settle(
         end = plain_end(lease, loaded.run.id, message, policy, by.now)
         if end is not None:
             return _end(parts.database.ends, lease, loaded, end, by, max_attempts)
-    hot = parts.database.hot if loaded.run.correlation_id is None else None
+    plain = loaded.run.correlation_id is None and not loaded.timed
+    hot = parts.database.hot if plain else None
     if known is not None and lease is not None and hot is not None:
         decision = advance(known, message, policy, by.now, parts.chance())
         ending = ending_of(loaded, decision, by.now)
@@ -186,7 +188,7 @@ def _step_ids(message: Message) -> list[str]:
     match message:
         case Woke() | Resumed() | TimedOut():
             return [message.step_id]
-        case Cancelled():
+        case Cancelled() | Expired():
             return []
         case Returned() | Asked() | Checkpointed() as reply:
             ids = [op.id for op in reply.ops]
@@ -209,6 +211,7 @@ def ending_of(loaded: Loaded, decision: Decision, now: datetime) -> list[Event]:
         result,
         finish.error,
         loaded.run.correlation_id,
+        loaded.run.requeues,
     )
     return ending_events(ending, loaded.run.event_name, now, (new_ulid(), new_ulid()))
 

@@ -6,7 +6,8 @@ import json
 
 from orchestrator import log
 from orchestrator.engine.parts import Parts
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import NotFoundError, TooLargeError
+from orchestrator.protocol.ops import MAX_STEP_VALUE
 from orchestrator.store import pauses
 from orchestrator.store.apply import add_resume
 
@@ -14,7 +15,13 @@ _log = log.get(__name__)
 
 
 def signal(parts: Parts, name: str, data: str) -> str:
-    """Resume the run that waits for a signal with `data` (JSON text); returns its id.  Raises `NotFoundError`."""
+    """Resume the run that waits for a signal with `data` (JSON text); returns its id.  Raises `NotFoundError`.
+
+    Raises `TooLargeError` for more than a step may hold.
+    """
+    size = len(data.encode())
+    if size > MAX_STEP_VALUE:
+        raise TooLargeError(f"data has {size} bytes; the limit is {MAX_STEP_VALUE} bytes (4 MiB)")
     memo = f'{{"data":{{"signal":{json.dumps(name, ensure_ascii=False)},"data":{data}}}}}'
     now = parts.clock.now()
     with parts.database.write() as conn:

@@ -14,12 +14,13 @@ import orjson
 from orchestrator import log
 from orchestrator.core.concurrency import needs
 from orchestrator.core.effect import Status
+from orchestrator.core.function import Function, Timeouts
 from orchestrator.engine.branch import Branch, Held
 from orchestrator.engine.hit import Hit, InvocationKey, write_hits
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.pause import cancel_pauses, missing_function
 from orchestrator.engine.versions import Versions
-from orchestrator.store import events, jobs, keys, pauses, runs
+from orchestrator.store import events, jobs, keys, pauses, run_timeouts, runs
 from orchestrator.store.apply import Holder, answer_invoker, call_key
 from orchestrator.store.database import Connection
 from orchestrator.store.events import StoredEvent
@@ -43,11 +44,17 @@ class Start:
     external_id: str | None
     #: What will cancel it.
     cancels: Sequence[Pause] = ()
+    timeouts: Timeouts = field(default=Timeouts())
+    #: When it must have begun, if there is such a time.
+    start_by: datetime | None = None
+    #: What went wrong in planning it, to be kept with the event.
+    warnings: Sequence[str] = ()
 
     @property
     def plain(self) -> bool:
         """Whether nothing but the run and its first call has to be written."""
-        return self.external_id is None and not self.cancels and self.run.correlation_id is None
+        bare = self.external_id is None and self.run.correlation_id is None
+        return bare and not self.cancels and not self.timeouts
 
 
 @dataclass(slots=True)
@@ -96,19 +103,26 @@ def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now
     return held(parts, outcomes, leases, now)
 
 
-def with_limits(versions: Versions, conn: Connection, run: NewRun, event: str) -> tuple[NewRun, list[str]]:
-    """The run with the slots its calls will need, and warnings of keys without a value for its event (JSON text)."""
+def planned(
+    versions: Versions, conn: Connection, run: NewRun, event: StoredEvent, at: datetime, slug: str, now: datetime
+) -> Start:
+    """A run that the event starts, to begin at `at`, with what may end it early."""
     function = versions.function(conn, run.function_id, run.function_version)
-    if function is None or not function.concurrency:
+    if function is None:
+        return Start(run, at, slug, event.external_id)
+    cancels, timeouts = cancel_pauses(run.id, function.cancels, event.payload, now), function.timeouts
+    start_by = at + timeouts.start if timeouts.start is not None else None
+    run, warnings = _with_limits(run, function, event.payload)
+    return Start(run, at, slug, event.external_id, cancels, timeouts, start_by, warnings)
+
+
+def _with_limits(run: NewRun, function: Function, event: str) -> tuple[NewRun, list[str]]:
+    """The run with the slots its calls will need, and warnings of keys without a value for its event (JSON text)."""
+    if not function.concurrency:
         return run, []
     wanted, warnings = needs(run.function_id, function.concurrency, orjson.loads(event))
-    return (replace(run, limits=wanted.text()) if wanted is not None else run), warnings
-
-
-def cancels_of(versions: Versions, conn: Connection, run: NewRun, event: str, now: datetime) -> list[Pause]:
-    """The pauses through which events cancel a new run; `event` is the text of the one that starts it."""
-    function = versions.function(conn, run.function_id, run.function_version)
-    return cancel_pauses(run.id, function.cancels, event, now) if function is not None else []
+    told = [f'"{function.slug}": {warning}' for warning in warnings]
+    return (replace(run, limits=wanted.text()) if wanted is not None else run), told
 
 
 def chosen(outcomes: Sequence[Outcome], room: int, now: datetime) -> set[str]:
@@ -169,11 +183,22 @@ def write(
     pauses.add(conn, [pause for start in starts for pause in start.cancels], by.now)
     for start in starts:
         key = call_key(start.run.id)
+        if start.timeouts:
+            begins = start.run.id in at_once and start.run.limits is None
+            hints += _write_timeout(conn, start, begins, by.now)
         if start.run.id in at_once:
             leases.append(jobs.add_leased(conn, jobs.CALL, key, start.run.id, by.owner, by.now, by.until))
         else:
             hints.append(jobs.add(conn, jobs.CALL, key, start.at, run_id=start.run.id))
     return leases, hints
+
+
+def _write_timeout(conn: Connection, start: Start, begins: bool, now: datetime) -> list[Hint]:
+    if begins:
+        return run_timeouts.begin(conn, start.run.id, start.timeouts, now)
+    if start.start_by is None:
+        return []
+    return [run_timeouts.add(conn, start.run.id, start.timeouts, "start", start.start_by)]
 
 
 def _leave_out_repeats(conn: Connection, outcomes: Sequence[Outcome], now: datetime) -> None:

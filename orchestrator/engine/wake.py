@@ -15,12 +15,12 @@ from orchestrator.store.jobs import Lease
 def wake(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
     """End the sleep a leased wake job stands for."""
     with parts.holdings.holding(lease):
-        branch = Branch.load(parts, lease.run_id or "")
-        if branch is None or lease.step_id is None:
+        loaded, branch = Branch.load_for_end(parts, lease.run_id or "")
+        if loaded is None or lease.step_id is None:
             with parts.database.write() as conn:
                 jobs.end(conn, lease)
             return
-        applied, decision = settle(parts, lease, branch.loaded, Woke(lease.step_id), max_attempts=1)
+        applied, decision = settle(parts, lease, loaded, Woke(lease.step_id), max_attempts=1)
     if applied.lease is not None:
-        known = decision is not None and follows(branch, decision, applied)
+        known = branch is not None and decision is not None and follows(branch, decision, applied)
         call(parts, applied.lease, branch if known else None)

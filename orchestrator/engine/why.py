@@ -26,6 +26,7 @@ def why(
     if run.status.final:
         return []
     event = events.get(conn, run.event_id)
+    app = functions.app_by_id(conn, function.app_id) if function is not None else None
     return reasons(
         Facts(
             status=run.status,
@@ -36,6 +37,6 @@ def why(
             failures=list(waits.failures(story, now)),
             calls=waits.calls(conn, run),
             event_waits=waits.event_waits(conn, run),
-            app_url=functions.app_url(conn, function.app_id) if function is not None else "",
+            app_url=app.url if app is not None else "",
         )
     )

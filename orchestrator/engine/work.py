@@ -8,6 +8,8 @@ from orchestrator import log
 from orchestrator.engine.branch import Branch, Held
 from orchestrator.engine.bury import crashed
 from orchestrator.engine.call import call
+from orchestrator.engine.cancel_all import cancel_all
+from orchestrator.engine.expire import expire
 from orchestrator.engine.look_back import look_back
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.resume import cancel_by_event, resume, time_out
@@ -21,8 +23,10 @@ _log = log.get(__name__)
 HANDLERS: Mapping[str, Callable[[Parts, Lease, Branch | None], None]] = {
     jobs.CALL: call,
     jobs.CANCEL: cancel_by_event,
+    jobs.CANCEL_ALL: cancel_all,
     jobs.LOOK_BACK: look_back,
     jobs.RESUME: resume,
+    jobs.RUN_TIMEOUT: expire,
     jobs.TIME_OUT: time_out,
     jobs.WAKE: wake,
 }

@@ -23,6 +23,8 @@ _ESCAPES = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-
 # Bytes that are no UTF-8 travel as lone surrogates, which no decoder of JSON takes.
 _UNREADABLE = (msgspec.MsgspecError, RecursionError, UnicodeEncodeError)
 _MAX_SDK = 100
+#: What drivers call it.
+_TOO_LARGE = "response_too_large"
 _UNWRAPPED = 201
 
 
@@ -68,9 +70,10 @@ def parse_reply(
 
 
 def transport_failure(code: str, sentence: str, target: str | None, attempt: int) -> Threw:
-    """Say that no whole answer came; it counts as an attempt like any other failure."""
-    error = run_errors.error_text(run_errors.APP_UNREACHABLE, sentence, code)
-    return Threw(target, attempt, error, retryable=True)
+    """Say that no whole answer came; an attempt like any other, unless it was too large to come."""
+    too_large = code == _TOO_LARGE
+    name = run_errors.ANSWER_TOO_LARGE if too_large else run_errors.APP_UNREACHABLE
+    return Threw(target, attempt, run_errors.error_text(name, sentence, code), retryable=not too_large)
 
 
 def _reply(answer: _Answer, target: str | None, attempt: int, now: datetime) -> Returned | Threw | Asked:

@@ -16,6 +16,8 @@ TIMEOUT_TOO_LONG = "InngestErrTimeoutTooLong"
 STEP_OUTPUT_TOO_LARGE = "StepOutputTooLarge"
 #: Something in front of the SDK answered, or nothing did.
 APP_UNREACHABLE = "AppUnreachable"
+#: It was reached, and said more than an answer may hold; asked again it would say it again.
+ANSWER_TOO_LARGE = "AnswerTooLarge"
 #: An SDK answered what no SDK should.
 INVALID_ANSWER = "InvalidAnswer"
 

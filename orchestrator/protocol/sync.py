@@ -49,7 +49,7 @@ def parse_registration(body: bytes, headers: Mapping[str, str]) -> Registration:
 
 def _registration(content: dict[str, object], configs: tuple[str, ...], headers: Mapping[str, str]) -> Registration:
     field = Field(_OWNER, "", content)
-    items = list(field["functions"].items())
+    items = list(field["functions"].items(limits.MAX_FUNCTIONS))
     functions = tuple(read_function(item.value, item.path) for item in items)
     _check_slugs(functions)
     language, version = _sdk(field, headers)

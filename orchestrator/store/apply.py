@@ -73,6 +73,18 @@ class Applied:
     freed: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class CancelledRun:
+    """A run to be cancelled among others, and what is to be written of it."""
+
+    id: str
+    records: Sequence[Record]
+    ending: Sequence[Event]
+    correlation_id: str | None
+    #: Its calls need slots.
+    limited: bool = False
+
+
 def apply(
     conn: Connection,
     lease: Lease | None,
@@ -115,7 +127,25 @@ def apply(
     if ending:
         applied.hints += _announce_end(conn, ending, by.now)
     if limited:
-        applied.freed = slots.end_run(conn, before.id, lease, gone or [])
+        applied.freed = slots.end_runs(conn, [before.id], lease, gone or [])
+    return applied
+
+
+def cancel_all(conn: Connection, cancelled: Sequence[CancelledRun], now: datetime) -> Applied:
+    """End runs, which the caller has locked, as `apply` would one by one."""
+    ids = [run.id for run in cancelled]
+    runs.cancel_all(conn, ids, now)
+    gone = jobs.end_all_of_runs(conn, ids)
+    pauses.close_all_of_runs(conn, ids)
+    history.add_to_many(conn, [(run.id, record) for run in cancelled for record in run.records], now)
+    applied = Applied(accepted=True)
+    for run in cancelled:
+        if run.correlation_id is not None:
+            applied.hints += answer_invoker(conn, run.correlation_id, {"run": run.id}, now)
+    applied.hints += _announce_end(conn, [event for run in cancelled for event in run.ending], now)
+    limited = {run.id for run in cancelled if run.limited}
+    if limited:
+        applied.freed = slots.end_runs(conn, sorted(limited), None, [job for job in gone if job.run_id in limited])
     return applied
 
 
@@ -236,6 +266,7 @@ def _discover(conn: Connection, run_id: str, by: Holder) -> Lease | None:
 def _announce_end(conn: Connection, ending: list[Event], now: datetime) -> list[Hint]:
     """Write the ending's events; a match job only for those somebody listens to."""
     hints = list[Hint]()
-    for event in ending:
-        hints += events.add(conn, [event], now, match=events.heard_of(conn, event.name))
+    for name in dict.fromkeys(event.name for event in ending):
+        of_name = [event for event in ending if event.name == name]
+        hints += events.add(conn, of_name, now, match=events.heard_of(conn, name))
     return hints

@@ -105,6 +105,8 @@ def is_connection_lost(error: BaseException) -> bool:
 
 def is_about_the_data(error: BaseException) -> bool:
     """Whether a write failed for what was written; anything else (a lost connection) would fail for any data."""
+    if type(error).__module__.startswith("psycopg"):  # of a statement of the hot path
+        return not is_connection_lost(error)
     return isinstance(error, DataError | IntegrityError) or type(error) is StatementError
 
 

@@ -110,9 +110,10 @@ def app_by_name(conn: Connection, name: str) -> App | None:
     return _app(row) if row else None
 
 
-def app_url(conn: Connection, app_id: str) -> str:
-    """Where an app is; empty: there is no such app."""
-    return conn.execute(select(apps.c.url).where(apps.c.id == app_id)).scalar() or ""
+def app_by_id(conn: Connection, app_id: str) -> App | None:
+    """The app with this id, archived or not."""
+    row = conn.execute(select(apps).where(apps.c.id == app_id)).first()
+    return _app(row) if row else None
 
 
 def functions_of(conn: Connection, app_id: str | None = None) -> list[StoredFunction]:

@@ -27,9 +27,14 @@ class Entry:
 
 def add(conn: Connection, run_id: str, records: Sequence[Record], now: datetime) -> None:
     """Append to the story of a run."""
+    add_to_many(conn, [(run_id, record) for record in records], now)
+
+
+def add_to_many(conn: Connection, records: Sequence[tuple[str, Record]], now: datetime) -> None:
+    """Append to the stories of several runs, each record with the id of its run."""
     rows = [
         {"run_id": run_id, "kind": it.kind, "step_id": it.step_id, "attempt": it.attempt, "data": it.data, "at": now}
-        for it in records
+        for run_id, it in records
     ]
     conn.execute(insert(history), rows)
 

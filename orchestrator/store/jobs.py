@@ -18,6 +18,7 @@ from orchestrator.store.tables import apps, functions, jobs, runs
 
 MATCH, CALL, WAKE = "match", "call", "wake"
 RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
+RUN_TIMEOUT, CANCEL_ALL = "run_timeout", "cancel_all"
 
 WAITING, READY, LEASED, DEAD = 1, 2, 3, 5
 # As literals, so that the partial indexes on them are used (a parameter would make a plan that scans).
@@ -126,7 +127,24 @@ _END_RUN = delete(jobs).where(_OF_RUN)
 _END_RUN_IN_ORDER = delete(jobs).where(
     jobs.c.id.in_(select(jobs.c.id).where(_OF_RUN).order_by(jobs.c.id).with_for_update())
 )
-_ENDED = (jobs.c.id, jobs.c.kind, jobs.c.state, jobs.c.owner, jobs.c.lease_until, jobs.c.admitted, jobs.c.waits_at)
+_ENDED = (
+    jobs.c.id,
+    jobs.c.run_id,
+    jobs.c.kind,
+    jobs.c.state,
+    jobs.c.owner,
+    jobs.c.lease_until,
+    jobs.c.admitted,
+    jobs.c.waits_at,
+)
+_END_RUNS = delete(jobs).where(
+    jobs.c.id.in_(
+        select(jobs.c.id)
+        .where(jobs.c.run_id.in_(bindparam("of_runs", expanding=True)))
+        .order_by(jobs.c.id)
+        .with_for_update()
+    )
+)
 _UNLOCKED = select(jobs.c.id).where(jobs.c.id.in_(bindparam("ids", expanding=True))).with_for_update(skip_locked=True)
 _TAKE_MATCH = delete(jobs).where(BY_ID, IS_READY, _IS_MATCH)
 _MARK_AGAIN = update(jobs).where(jobs.c.key == bindparam("of_key")).values(again=True)
@@ -268,6 +286,11 @@ def end_all_of_run(conn: Connection, run_id: str) -> Sequence[Any]:
     """Delete every job of a run: it is over.  Returns what they were."""
     statement = _END_RUN_IN_ORDER if conn.dialect.name == "postgresql" else _END_RUN
     return conn.execute(statement.returning(*_ENDED), {"of_run": run_id}).all()
+
+
+def end_all_of_runs(conn: Connection, run_ids: Sequence[str]) -> Sequence[Any]:
+    """Delete every job of these runs: they are over.  Returns what they were."""
+    return conn.execute(_END_RUNS.returning(*_ENDED), {"of_runs": list(run_ids)}).all()
 
 
 def extend(conn: Connection, leases: Iterable[Lease], until: datetime) -> None:

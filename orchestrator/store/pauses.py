@@ -114,6 +114,14 @@ _CLOSE_ALL = delete(pauses).where(_OF_RUN)
 _CLOSE_ALL_IN_ORDER = delete(pauses).where(
     pauses.c.id.in_(select(pauses.c.id).where(_OF_RUN).order_by(pauses.c.id).with_for_update())
 )
+_CLOSE_ALL_OF_RUNS = delete(pauses).where(
+    pauses.c.id.in_(
+        select(pauses.c.id)
+        .where(pauses.c.run_id.in_(bindparam("of_runs", expanding=True)))
+        .order_by(pauses.c.id)
+        .with_for_update()
+    )
+)
 _LOCK = (
     select(pauses.c.id).where(pauses.c.id.in_(bindparam("ids", expanding=True))).order_by(pauses.c.id).with_for_update()
 )
@@ -208,6 +216,11 @@ def close_all_of_run(conn: Connection, run_id: str) -> None:
     """Delete every pause of a run: it is over."""
     statement = _CLOSE_ALL_IN_ORDER if conn.dialect.name == "postgresql" else _CLOSE_ALL
     conn.execute(statement, {"of_run": run_id})
+
+
+def close_all_of_runs(conn: Connection, run_ids: Sequence[str]) -> None:
+    """Delete every pause of these runs: they are over."""
+    conn.execute(_CLOSE_ALL_OF_RUNS, {"of_runs": list(run_ids)})
 
 
 def timeout_key(run_id: str, step_id: str) -> str:

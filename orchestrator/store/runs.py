@@ -76,6 +76,8 @@ class StoredRun:
     started_at: datetime | None
     ended_at: datetime | None
     correlation_id: str | None = None
+    #: How often it failed for a dead job and was made to go on.
+    requeues: int = 0
     limits: str | None = None
 
 
@@ -95,9 +97,11 @@ class Loaded:
     sdk_version: str | None = None
     #: How many calls at once an operator allows, where the app limits nothing.
     imposed: int | None = None
+    #: A time-out of its function may end it, for which a job stands.
+    timed: bool = False
 
 
-_LOAD = (
+_LOADED = (
     select(
         runs,
         functions.c.slug,
@@ -112,7 +116,15 @@ _LOAD = (
     .join(functions, functions.c.id == runs.c.function_id)
     .join(apps, apps.c.id == functions.c.app_id)
     .join(events, events.c.id == runs.c.event_id)
-    .where(_BY_ID)
+)
+_LOAD = _LOADED.where(_BY_ID)
+_THESE = (runs.c.id.in_(bindparam("ids", expanding=True)), _LIVE)
+_LOCK_LIVE = select(runs.c.id).where(*_THESE).order_by(runs.c.id).with_for_update()
+_LOAD_LIVE = _LOADED.where(*_THESE).order_by(runs.c.id)
+_CANCEL = (
+    update(runs)
+    .where(*_THESE)
+    .values(status=literal_column("'cancelled'"), ended_at=bindparam("at"), pending=0, open=0)
 )
 _READ = select(runs).where(_BY_ID)
 _LOCK = select(runs.c.status, runs.c.pending, runs.c.open, runs.c.last_seq).where(_BY_ID).with_for_update()
@@ -154,8 +166,22 @@ def add(conn: Connection, new: Sequence[NewRun]) -> None:
 def load(conn: Connection, run_id: str) -> Loaded | None:
     """The run with what calling it needs; None: there is no such run."""
     row = conn.execute(_LOAD, {"run_id": run_id}).first()
-    if row is None:
-        return None
+    return _loaded(row) if row is not None else None
+
+
+def lock_live(conn: Connection, run_ids: Sequence[str]) -> list[Loaded]:
+    """Those of the runs that are not over, locked in the order of their ids."""
+    if not run_ids or not conn.execute(_LOCK_LIVE, {"ids": list(run_ids)}).all():
+        return []
+    return [_loaded(row) for row in conn.execute(_LOAD_LIVE, {"ids": list(run_ids)})]
+
+
+def cancel_all(conn: Connection, run_ids: Sequence[str], at: datetime) -> None:
+    """End runs that the caller has locked."""
+    conn.execute(_CANCEL, {"ids": list(run_ids), "at": at})
+
+
+def _loaded(row: Row[Any]) -> Loaded:
     archived = row.archived_at is not None
     sdk = (row.sdk_language, row.sdk_version)
     return Loaded(_stored(row), row.slug, row.config, row.version, archived, row.payload, *sdk, row.imposed)
@@ -225,7 +251,15 @@ def reopen(conn: Connection, run_id: str) -> bool:
     statement = (
         update(runs)
         .where(runs.c.id == run_id, runs.c.status == literal_column("'failed'"))
-        .values(status=Status.RUNNING.value, output=None, error=None, ended_at=None, pending=0, open=0)
+        .values(
+            status=Status.RUNNING.value,
+            output=None,
+            error=None,
+            ended_at=None,
+            pending=0,
+            open=0,
+            requeues=runs.c.requeues + 1,
+        )
     )
     return conn.execute(statement).rowcount == 1
 
@@ -283,5 +317,6 @@ def _stored(row: Row[Any]) -> StoredRun:
         row.started_at,
         row.ended_at,
         row.correlation_id,
+        row.requeues,
         row.limits,
     )

@@ -49,7 +49,11 @@ _HELD = select(slots.c.pool).where(
 )
 _LEAVE = delete(slots).where(_OF_JOB, slots.c.until.is_(None)).returning(slots.c.pool)
 _LET_GO = delete(slots).where(_OF_JOB, slots.c.until.is_not(None)).returning(slots.c.pool)
-_END = delete(slots).where(_OF_RUN, slots.c.until.is_(None)).returning(slots.c.pool)
+_END = (
+    delete(slots)
+    .where(slots.c.run_id.in_(bindparam("of_runs", expanding=True)), slots.c.until.is_(None))
+    .returning(slots.c.pool)
+)
 _KEEP = update(slots).where(_OF_JOB, slots.c.until.is_(None)).values(owner=bindparam("by"), until=bindparam("at"))
 _EXTEND = (
     update(slots)
@@ -214,18 +218,18 @@ def give_way(conn: Connection, lease: Lease, wanted: Needs, rank: int) -> set[st
     return {key for key, count in waiting.items() if count}
 
 
-def end_run(conn: Connection, run_id: str, lease: Lease | None, gone: Sequence[Any]) -> set[str]:
-    """Give back the slots of a run that is over and whose jobs, `gone`, were deleted a moment ago.
+def end_runs(conn: Connection, run_ids: Sequence[str], lease: Lease | None, gone: Sequence[Any]) -> set[str]:
+    """Give back the slots of runs that are over and whose jobs, `gone`, were deleted a moment ago.
 
-    Calls of it that are still being made by others than the holder of `lease` keep theirs until they are through, by
+    Calls of them that are still being made by others than the holder of `lease` keep theirs until they are through, by
     leases of the slots' own.  Returns the pools at which others wait.
     """
     mine = lease.job_id if lease is not None else None
     for job in gone:
         if job.state == LEASED and job.kind == CALL and job.id != mine and job.admitted:
-            values = {"of_run": run_id, "of_job": job.id, "by": job.owner, "at": job.lease_until}
+            values = {"of_run": job.run_id, "of_job": job.id, "by": job.owner, "at": job.lease_until}
             conn.execute(_KEEP, values)
-    freed = [row.pool for row in conn.execute(_END, {"of_run": run_id})]
+    freed = [row.pool for row in conn.execute(_END, {"of_runs": list(run_ids)})]
     return _free(conn, freed, [job.waits_at for job in gone if job.waits_at is not None])
 
 

@@ -109,6 +109,7 @@ runs = Table(
     Column("started_at", Moment),
     Column("ended_at", Moment),
     Column("correlation_id", String(96)),  # the run and step that invoked it, with a dot between
+    Column("requeues", SmallInteger, nullable=False, server_default="0"),
     Column("limits", LongText),  # the pools its calls need slots of, see core.concurrency; NULL: none
     UniqueConstraint("function_id", "event_id"),
 )
@@ -203,6 +204,23 @@ pauses = Table(
     Column("expires_at", Moment, nullable=False),
     Column("created_at", Moment, nullable=False),
     Index("ix_pauses_event", "event_name", "term_path", "term_key", "id"),
+)
+
+#: Orders to cancel many runs at once, and how far they got.
+cancellations = Table(
+    "cancellations",
+    metadata,
+    Column("id", Ulid, primary_key=True),
+    Column("app_id", String(36), nullable=False),
+    Column("function_id", String(36)),  # NULL: all functions of the app
+    Column("started_after", Moment),
+    Column("started_before", Moment, nullable=False),
+    Column("expression", LongText),
+    Column("reached", Ulid),  # live runs up to this one have been looked at
+    Column("cancelled", Integer, nullable=False, server_default="0"),
+    Column("error", LongText),  # why the condition could not be tried on a run
+    Column("created_at", Moment, nullable=False),
+    Column("ended_at", Moment),
 )
 
 #: Things that may happen once within a time: a sender's event id, a function's start by it.

@@ -36,6 +36,9 @@ GUARDED = [
     ("GET", "/v1/apps/shop/functions"),
     ("PATCH", "/v1/functions/shop-pay"),
     ("POST", "/v1/signals"),
+    ("POST", "/v1/cancellations"),
+    ("GET", "/v1/cancellations"),
+    ("DELETE", f"/v1/cancellations/{ID}"),
 ]
 
 
@@ -114,6 +117,16 @@ def test_head_has_no_body(client: FlaskClient) -> None:
 class BrokenDatabase:
     def read(self) -> Any:
         raise RuntimeError("the password is hunter2")
+
+
+@pytest.mark.parametrize("path", ["/v1/signals", "/v1/cancellations", "/fn/register"])
+def test_a_request_beyond_the_limit_is_refused_and_names_it(world: World, path: str) -> None:
+    client = create_app(world.parts, max_request_bytes=1_000).test_client()
+
+    answer = client.post(path, json={"signal": "x" * 1_000})
+
+    assert (413, "too_large") == (answer.status_code, answer.get_json()["code"])
+    assert "1000 bytes" in answer.get_json()["error"]
 
 
 def test_a_bug_is_logged_and_not_told(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from orchestrator.core.effect import Record, SaveStep, Status, StepStatus
 from orchestrator.ids import named_uuid
-from orchestrator.store import runs
+from orchestrator.store import history, runs
 
 if TYPE_CHECKING:
     from tests.api.conftest import World
@@ -112,9 +112,9 @@ def test_a_sleeping_step_shows_when_it_wakes_and_that_the_run_waits_for_it(clien
     assert 'step "rest" sleeps until 2026-11-24T12:00:00.123Z' == run["waiting"]
 
 
-def failed_attempt(world: World, step_id: str | None, attempt: int, after: timedelta) -> Record:
+def failed_attempt(world: World, step_id: str | None, attempt: int, after: timedelta, error: str = "E") -> Record:
     at = (world.clock.now() + after).isoformat()
-    return Record("attempt failed", step_id, attempt, f'{{"error":{{"name":"E"}},"next_at":"{at}"}}')
+    return Record("attempt failed", step_id, attempt, f'{{"error":{{"name":"{error}"}},"next_at":"{at}"}}')
 
 
 def test_a_run_tells_when_it_is_tried_again(client: FlaskClient, world: World) -> None:
@@ -136,6 +136,20 @@ def test_a_run_tells_when_it_is_tried_again(client: FlaskClient, world: World) -
     assert [("attempt failed", "a", 0), ("attempt failed", "a", 1), ("attempt failed", None, 0)] == [
         (entry["kind"], entry["step_id"], entry["attempt"]) for entry in run["history"]
     ]
+
+
+def test_a_run_whose_app_is_down_tells_since_when(client: FlaskClient, world: World) -> None:
+    run_id = world.run(world.event())
+    for attempt, error in enumerate(["AppUnreachable", "E", "AppUnreachable", "AppUnreachable"]):
+        world.clock.advance(timedelta(minutes=1))
+        record = failed_attempt(world, None, attempt, timedelta(seconds=30), error)
+        with world.parts.database.write() as conn:
+            history.add(conn, run_id, [record], world.clock.now())
+
+    assert (
+        "the function failed (attempt 4) and is tried again at 2026-11-21T12:04:30.123Z; "
+        "the app could not be reached since 2026-11-21T12:03:00.123Z"
+    ) == shown(client, run_id)["waiting"]
 
 
 def test_a_try_that_is_due_is_not_waited_for(client: FlaskClient, world: World) -> None:

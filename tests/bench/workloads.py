@@ -80,14 +80,23 @@ def w2b(stage: Stage, sizes: Sizes) -> Row:
 
 def w3(stage: Stage, sizes: Sizes) -> Row:
     """Parallel steps and their join."""
-    measured = Measurement(stage, "W3")
-    sent = stage.send(1, "w3-", "par", k=sizes.width)
-    stage.wait("d", "w3-", 1, "W3")
-    began, bodies = sent.at["w3-0"], stage.records.steps("w3-")
-    moments = [bodies[0], bodies[-1], *stage.records.first("d", "w3-").values()] if bodies else []
+    return _parallel(stage, "W3", sizes.width)
+
+
+def w3b(stage: Stage, sizes: Sizes) -> Row:
+    """Very many parallel steps of one run: for each of its calls the SDK goes through all of them."""
+    return _parallel(stage, "W3b", sizes.wide)
+
+
+def _parallel(stage: Stage, name: str, width: int) -> Row:
+    measured, prefix = Measurement(stage, name), f"{name.lower()}-"
+    sent = stage.send(1, prefix, "par", k=width)
+    stage.wait("d", prefix, 1, name)
+    began, bodies = sent.at[f"{prefix}0"], stage.records.steps(prefix)
+    moments = [bodies[0], bodies[-1], *stage.records.first("d", prefix).values()] if bodies else []
     told = zip(("first step", "last step", "join"), moments, strict=False)
-    more = ", ".join(f"{name} {(at - began) / 1e6:.0f} ms" for name, at in told)
-    return measured.row(sent, len(bodies), "step", more=more, broken=missing(stage, "w3-", 1))
+    more = ", ".join(f"{what} {(at - began) / 1e6:.0f} ms" for what, at in told)
+    return measured.row(sent, len(bodies), "step", more=more, broken=missing(stage, prefix, 1))
 
 
 def w4(stage: Stage, sizes: Sizes) -> Row:
@@ -172,6 +181,7 @@ WORKLOADS: dict[str, Workload] = {
         Workload("W2a", "one chain of steps", w2a),
         Workload("W2b", "many chains together", w2b),
         Workload("W3", "parallel steps and their join", w3),
+        Workload("W3b", "very many parallel steps", w3b),
         Workload("W4", "sleepers", w4),
         Workload("W5", "waiters", w5),
         Workload("W6", "one event a request", w6, app=False),

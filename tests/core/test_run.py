@@ -16,6 +16,7 @@ from orchestrator.core.effect import (
     End,
     Finish,
     OpenPause,
+    Record,
     Retry,
     SaveStep,
     Status,
@@ -25,6 +26,7 @@ from orchestrator.core.message import (
     Asked,
     Cancelled,
     Checkpointed,
+    Expired,
     InvokeAsked,
     Op,
     Resumed,
@@ -45,6 +47,7 @@ from orchestrator.core.run import Decision, Policy, Run, StepState, advance
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = Policy(max_attempts=3, max_steps=100)
 ERROR = '{"name":"Error","message":"no"}'
+LATE = Expired("finish", timedelta(minutes=5))
 
 
 def done(step: str, output: str = "1") -> StepDone:
@@ -238,7 +241,7 @@ def test_a_second_wake_of_the_same_sleep_changes_nothing():
 @pytest.mark.parametrize("status", [status for status in Status if status.final])
 @pytest.mark.parametrize(
     "message",
-    [Returned(None, 0, "1"), Threw(None, 0, ERROR, True), asked(done("a")), Woke("s"), Cancelled("late")],
+    [Returned(None, 0, "1"), Threw(None, 0, ERROR, True), asked(done("a")), Woke("s"), Cancelled("late"), LATE],
 )
 def test_nothing_changes_a_run_that_is_over(status, message):
     run = Run("r", status=status, steps={"s": StepState(StepStatus.SLEEPING)}, open=1)
@@ -395,3 +398,24 @@ def test_a_discovery_that_was_overtaken_by_an_answer_is_made_again():
     stubborn = decide(run, Asked(None, 0, (ask,)))
 
     assert (Continue(), Retry) == (overtaken.then, type(stubborn.then))
+
+
+@pytest.mark.parametrize(
+    ("status", "limit", "reason"),
+    [
+        (Status.QUEUED, "start", "not started within 5m (timeouts.start)"),
+        (Status.QUEUED, "finish", "not finished within 5m (timeouts.finish)"),
+        (Status.RUNNING, "finish", "not finished within 5m (timeouts.finish)"),
+    ],
+)
+def test_a_run_that_takes_longer_than_it_may_is_cancelled_and_says_so(status: Status, limit: str, reason: str):
+    decision = decide(Run("r", status), Expired(limit, timedelta(minutes=5)))
+
+    assert (Status.CANCELLED, End()) == (decision.run.status, decision.then)
+    assert (Record("cancelled", data=json.dumps({"reason": reason})), Finish(Status.CANCELLED)) == decision.effects
+
+
+def test_a_run_that_has_begun_cannot_miss_its_begin():
+    run = Run("r", Status.RUNNING)
+
+    assert Decision(run, (), End()) == decide(run, Expired("start", timedelta(minutes=5)))

@@ -92,10 +92,13 @@ def test_an_app_that_is_away_is_told_with_the_time_since_when():
         Failure(None, 2, at[2], SOON, away),
     ]
 
+    [reason] = reasons(replace(RUNNING, failures=failures, app_url="http://app"))
+
     assert (
-        "the app at http://app has not been reached since 2026-01-01T11:55:00.000Z (connection refused), "
-        "and is tried again at 2026-01-01T12:01:00.000Z"
-    ) == told(replace(RUNNING, failures=failures, app_url="http://app"))
+        "the function failed (attempt 3) and is tried again at 2026-01-01T12:01:00.000Z; "
+        "the app could not be reached since 2026-01-01T11:55:00.000Z"
+    ) == reason.sentence
+    assert ("app unreachable", "http://app", away) == (reason.kind, reason.details["url"], reason.details["error"])
     assert run_errors.APP_UNREACHABLE == UNREACHABLE
 
 

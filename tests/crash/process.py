@@ -83,6 +83,12 @@ class DevProcess:
 
         return until(look, f"the end of the run of {event_id}", self.log)
 
+    def asleep(self, event_id: str) -> bool:
+        """Whether the event's one run sleeps."""
+        runs = request("GET", f"{self.url}/v1/events/{event_id}/runs")[1]["data"]
+        steps = request("GET", f"{self.url}/v1/runs/{runs[0]['run_id']}")[1]["data"]["steps"] if runs else []
+        return any(step["status"] == "Sleeping" for step in steps)
+
     def _answers(self) -> bool:
         try:
             return request("GET", f"{self.url}/health")[0] == 200

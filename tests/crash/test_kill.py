@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import inngest
 import pytest
 
 from tests.crash.process import DevProcess
-from tests.wire.harness import App, until
+from tests.wire.harness import App, request, until
 
 #: What a sender sees of a server that dies while answering.
 GONE = (OSError, http.client.HTTPException)
@@ -30,7 +31,9 @@ class Shop:
         self.bodies = Counter[str]()
         self.entered, self.leave = threading.Event(), threading.Event()
         self.finished_at = 0.0
-        functions = [self.app.function(name, f"crash/{name}")(getattr(self, name)) for name in ("two", "nap", "slow")]
+        functions = [
+            self.app.function(name, f"crash/{name}")(getattr(self, name)) for name in ("two", "nap", "slow", "later")
+        ]
         self.app.serve(functions, sync=False)
 
     def two(self, ctx: inngest.ContextSync) -> object:
@@ -41,6 +44,11 @@ class Shop:
         ctx.step.run("before", lambda: self.body("before"))
         ctx.step.sleep("nap", timedelta(seconds=2))
         return ctx.step.run("after", lambda: self.body("after"))
+
+    def later(self, ctx: inngest.ContextSync) -> object:
+        ctx.step.run("early", lambda: self.body("early"))
+        ctx.step.sleep("nap", timedelta(hours=1))
+        return ctx.step.run("late", lambda: self.body("late"))
 
     def slow(self, ctx: inngest.ContextSync) -> object:
         ctx.step.run("before", lambda: self.body("before"))
@@ -58,8 +66,6 @@ class Shop:
         return 1
 
     def sync(self) -> None:
-        from tests.wire.harness import request
-
         assert 200 == request("PUT", self.app.url, {})[0]
 
 
@@ -151,6 +157,31 @@ def test_a_death_around_any_commit_of_a_run_of_two_steps_changes_nothing(tmp_pat
         shop.app.stop()
 
     assert deaths >= 5
+
+
+def test_an_order_to_cancel_many_runs_is_carried_out_though_the_server_dies_on_the_way(server: DevProcess, shop: Shop):
+    server.start()
+    shop.sync()
+    nappers = [server.send("crash/later") for _ in range(120)]
+    for event_id in nappers:
+        until(lambda event_id=event_id: server.asleep(event_id), "all runs to be asleep", server.log)
+    server.kill()
+    server.start(kill_at=4)  # after the event, the order and its lease: with the first 100 runs
+    server.send("crash/nobody-listens")
+    with suppress(*GONE):
+        request("POST", f"{server.url}/v1/cancellations", {"app_id": "crash", "function_id": "later"})
+    assert server.died()
+
+    server.start()
+    orders = f"{server.url}/v1/cancellations"
+    if not request("GET", orders)[1]["data"]:  # died before it was taken
+        request("POST", orders, {"app_id": "crash", "function_id": "later"})
+    until(lambda: request("GET", orders)[1]["data"][0]["status"] == "Completed", "the end of the order", server.log)
+
+    [done] = request("GET", orders)[1]["data"]
+    assert len(nappers) == done["cancelled"]
+    assert {"Cancelled"} == {server.ended(event_id)["status"] for event_id in nappers}
+    assert {"early": len(nappers)} == shop.bodies
 
 
 def _fresh(tmp_path: Path, commit: int) -> Path:

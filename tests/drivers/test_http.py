@@ -167,13 +167,15 @@ class TestFailures:
         assert error["code"] == "timeout"
         assert error["message"].endswith("it did not answer in full within 0.1 s.")
 
-    def test_a_too_large_answer_names_the_limit(self, reply_with, whole_answer) -> None:
+    def test_a_too_large_answer_names_the_limit_and_is_not_asked_for_again(self, reply_with, whole_answer) -> None:
         site = reply_with(whole_answer(b"x" * 1001, headers=SDK))
 
-        error = error_of(driver(body_limit=1000).call(call_to(site)))
+        answer = driver(body_limit=1000).call(call_to(site))
 
-        assert error["code"] == "response_too_large"
+        error = error_of(answer)
+        assert (error["name"], error["code"]) == ("AnswerTooLarge", "response_too_large")
         assert "limit of 1000 bytes" in error["message"]
+        assert not answer.reply.retryable
 
     def test_a_blocked_address_is_told_as_such(self, app) -> None:
         answer = HttpDriver(CurlClient(), clock=SettableClock(NOW)).call(call_to(app))

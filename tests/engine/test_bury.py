@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import orjson
 import pytest
 
 from orchestrator.core.effect import Status
@@ -15,11 +16,13 @@ from orchestrator.engine.bury import requeue
 from orchestrator.engine.cancel import cancel
 from orchestrator.engine.match import match
 from orchestrator.engine.recover import recover
+from orchestrator.engine.register import register
 from orchestrator.engine.work import take, work
 from orchestrator.errors import ConflictError
+from orchestrator.protocol.sync import parse_registration
 from orchestrator.store import events, jobs, schema
 from orchestrator.store.database import Database
-from tests.engine.world import World, returned
+from tests.engine.world import REGISTRATION, World, returned
 
 
 @pytest.fixture
@@ -77,6 +80,34 @@ def test_a_requeued_run_may_fail_again_and_be_requeued_again(world: World):
     cancelled = cancel(world.parts, world.run.id, "enough")
 
     assert (Status.FAILED, True, Status.CANCELLED) == (failed_again, cancelled, world.run.status)
+
+
+def test_each_failure_of_a_run_is_told_to_its_handler_though_the_day_is_not_over(world: World):
+    told = []
+    world.driver.answer = lambda call: (told.append(orjson.loads(call.events[0])), returned(call))[1]
+    declare_a_failure_handler(world)
+    world.start()
+
+    for _ in range(2):
+        for _ in range(5):
+            world.die()
+        [handler] = match(world.parts, world.heard.take(), room=1)
+        work(world.parts, handler)
+        requeue(world.parts, world.run.id)
+
+    run_id = world.run.id
+    assert [(run_id, run_id), (f"{run_id}.2", run_id)] == [(it["id"], it["data"]["run_id"]) for it in told]
+
+
+def declare_a_failure_handler(world: World) -> None:
+    declared = orjson.loads(REGISTRATION)
+    condition = "event.data.function_id == 'app-fn'"
+    handler = orjson.loads(REGISTRATION)["functions"][0] | {
+        "id": "app-fn-failure",
+        "triggers": [{"event": "inngest/function.failed", "expression": condition}],
+    }
+    declared["functions"].append(handler)
+    register(world.parts, parse_registration(orjson.dumps(declared), {}))
 
 
 def test_a_job_that_cannot_be_buried_does_not_keep_others_from_being_recovered(

@@ -14,6 +14,7 @@ from orchestrator.core.message import Asked, SleepAsked, StepDone
 from orchestrator.drivers.base import Answer, Call
 from orchestrator.engine.branch import Held
 from orchestrator.engine.cancel import cancel
+from orchestrator.engine.cancel_all import Wish, order
 from orchestrator.engine.match import match
 from orchestrator.engine.recover import recover
 from orchestrator.engine.work import take, work
@@ -208,6 +209,45 @@ def test_a_run_cancelled_in_mid_call_keeps_its_slot_until_the_call_is_through(ha
 
     assert [(1, 1)] == seen
     assert ["cancelled", "completed"] == hall.statuses()
+    assert [(0, 0)] == hall.levels()
+
+
+def test_runs_cancelled_in_bulk_give_their_slots_back_and_leave_the_line(hall: Hall):
+    for _ in range(3):
+        hall.another()
+    [first, *others] = hall.begin()
+    seen = list[tuple[int, int]]()
+
+    def stop_all() -> None:
+        for other in others:
+            work(hall.parts, other)
+        order(hall.parts, Wish("app", started_before=hall.clock.now()))
+        hall.drain()
+        seen.extend(hall.levels())
+
+    hall.then = meanwhile(hall, stop_all)
+    work(hall.parts, first)
+
+    assert ["cancelled"] * 4 == hall.statuses()
+    assert [(1, 0)] == seen, "the call under way keeps its slot"
+    assert [(0, 0)] == hall.levels()
+
+
+def test_runs_whose_time_is_up_give_back_a_slot_and_a_place_in_the_line(database: Database):
+    hall = Hall(database, f'{ONE},"timeouts":{{"start":"10s","finish":"10s"}}')
+    hall.another()
+    [first, second] = hall.begin()
+
+    def wait() -> None:
+        work(hall.parts, second)
+        hall.clock.advance(timedelta(seconds=11))
+        hall.drain()
+
+    hall.then = meanwhile(hall, wait)
+    work(hall.parts, first)
+    hall.drain()
+
+    assert ["cancelled", "cancelled"] == hall.statuses()
     assert [(0, 0)] == hall.levels()
 
 

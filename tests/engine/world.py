@@ -75,9 +75,9 @@ class World:
         body = REGISTRATION.replace(b'"name":"fn",', b'"name":"fn",' + (f"{options},".encode() if options else b""), 1)
         register(self.parts, parse_registration(body, {}))
 
-    def send(self, name: str = "a/b") -> None:
-        """Take one event in; it is the one whose run `run` tells of."""
-        event = Event(new_ulid(), name, "{}", int(NOW.timestamp() * 1000), NOW)
+    def send(self, name: str = "a/b", ahead: timedelta = timedelta(), data: str = "{}") -> None:
+        """Take one event in, perhaps of a time to come; it is the one whose run `run` tells of."""
+        event = Event(new_ulid(), name, data, int((NOW + ahead).timestamp() * 1000), NOW)
         self._ingest.accept([event])
         self.event_id = event.id
 
@@ -94,6 +94,11 @@ class World:
         assert take(self.parts, self.heard.take())
         self.clock.advance(timedelta(seconds=31))
         recover(self.parts)
+
+    def due(self) -> list[Hint]:
+        """Whatever is due now."""
+        with self.parts.database.read() as conn:
+            return jobs.due(conn, self.clock.now(), self.clock.now(), 100)
 
     @property
     def run(self) -> runs.StoredRun:

@@ -18,6 +18,7 @@ from orchestrator.config import PREFIX, Config
 from orchestrator.config.kinds import HOUR, MINUTE, SECOND, show
 from orchestrator.core import durations, function, retry
 from orchestrator.drivers import curl
+from orchestrator.engine import cancel_all
 from orchestrator.engine.parts import Settings
 from orchestrator.expressions import parse
 from orchestrator.protocol import ops, request, sync_limits
@@ -88,7 +89,10 @@ def _limits() -> dict[str, str]:
         "steps of one run": _number(config.max_steps),
         "steps reported by one answer": _number(ops.MAX_OPS),
         "output of a step, input of a step": f"{show(ops.MAX_STEP_VALUE, size=True)} each",
-        "one answer of an app": "8 MiB",
+        "one answer of an app, so also the output of a function": "8 MiB",
+        "data of an invoke, of a signal": show(ops.MAX_STEP_VALUE, size=True),
+        "condition of a wait": f"{_number(parse.MAX_SOURCE)} characters, {parse.MAX_NESTING} levels",
+        "id of a step as the SDK hashes it": f"{ops.MAX_STEP_ID} characters",
         "events and memo sent with a call": f"{round(request.MAX_INLINE_STATE / 2**20)} MiB",
         "one call": show(config.call_timeout),
         "a sleep, a wait": f"{durations.MAX_WAIT.days} days",
@@ -98,6 +102,8 @@ def _limits() -> dict[str, str]:
         "name of an event waited for": f"{ops.MAX_AWAITED} characters",
         "name of a signal": f"{_number(ops.MAX_SIGNAL)} characters",
         "steps shown with a name of": f"{ops.MAX_NAME} characters",
+        "functions of an app": _number(sync_limits.MAX_FUNCTIONS),
+        "a cron line": f"{sync_limits.MAX_CRON} characters",
         "triggers of a function": str(sync_limits.MAX_TRIGGERS),
         "cancelling events of a function": str(sync_limits.MAX_CANCELS),
         "name, slug, event name in a trigger": f"{sync_limits.MAX_NAME} characters",
@@ -108,6 +114,7 @@ def _limits() -> dict[str, str]:
         "timers held in memory by a worker": _number(local.MOST_TIMERS),
         "hints that wait for the broker in a process": _number(announce.MOST_WAITING),
         "hints announced by one sweep": str(sweep.MOST),
+        "runs that one transaction of a bulk cancellation ends": str(cancel_all.BATCH),
     }
 
 

@@ -275,6 +275,46 @@ def test_a_step_value_above_4_mib_fails_the_run(field: str, kind: str) -> None:
     assert f'the {kind} of step "big" has {limit + 2} bytes; the limit is {limit} bytes (4 MiB)' == error["message"]
 
 
+@pytest.mark.parametrize(
+    ("op", "sentence"),
+    [
+        ({"op": "StepRun", "id": "x" * 65}, 'an op "StepRun" has no id of 1 to 64 characters'),
+        (
+            {"op": "WaitForEvent", "id": "h", "name": "w", "opts": {"event": "x" * 256}},
+            'wait "w": the event name must have 1 to 255 characters',
+        ),
+        (
+            {"op": "WaitForSignal", "id": "h", "name": "w", "opts": {"signal": "x" * 1_025}},
+            'wait for signal "w": the signal must have 1 to 1024 characters',
+        ),
+    ],
+)
+def test_a_name_that_is_too_long_is_told_with_the_limit(op: dict[str, Any], sentence: str) -> None:
+    error, retryable = threw(parse(206, [op]))
+    assert ("InvalidAnswer", True) == (error["name"], retryable)
+    assert sentence in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("op", "name"),
+    [
+        (
+            {
+                "op": "InvokeFunction",
+                "id": "h",
+                "opts": {"function_id": "f", "payload": {"data": {"x": "y" * 4_200_000}}},
+            },
+            "StepOutputTooLarge",
+        ),
+        ({"op": "WaitForEvent", "id": "h", "opts": {"event": "a", "if": "1" * 32_769}}, "InvalidExpression"),
+        ({"op": "WaitForEvent", "id": "h", "opts": {"event": "a", "timeout": "367d"}}, "InngestErrTimeoutTooLong"),
+    ],
+)
+def test_what_is_waited_for_has_limits_too(op: dict[str, Any], name: str) -> None:
+    error, retryable = threw(parse(206, [op]))
+    assert (name, False) == (error["name"], retryable)
+
+
 # Failures of functions, and of the way to them.
 
 

@@ -304,6 +304,18 @@ def test_retries_may_stand_at_the_top() -> None:
             "steps.step.runtime.url must be a URL that starts with http://",
         ),
         ({"retries": 101}, "retries must be a whole number between 0 and 100, got 101"),
+        ({"triggers": [{"cron": "0 " * 200}]}, "triggers[0].cron must be a text of 1 to 255 characters"),
+        ({"cancel": [{"event": "x" * 256}]}, "cancel[0].event must be a text of 1 to 255 characters"),
+        ({"cancel": [{"event": "a", "timeout": "367d"}]}, "cancel[0].timeout must be between 1ms and 366d"),
+        (
+            {"triggers": [{"event": "a", "expression": "1" * 4_097}]},
+            "triggers[0].expression must be a text of 1 to 4096 characters",
+        ),
+        (
+            {"steps": {"step": {"runtime": {"url": "http://a/" + "x" * 2_048}}}},
+            "steps.step.runtime.url must be a text of 1 to 2048 characters",
+        ),
+        ({"timeouts": {"start": "0s"}}, 'timeouts.start must be between 1ms and 366d, got "0s"'),
         ({"idempotency": 7}, "idempotency must be a text of 1 to 4096 characters, got 7"),
     ],
 )
@@ -359,6 +371,19 @@ def test_other_cron_lines_are_refused(cron: str) -> None:
 def test_expressions_must_compile_and_those_of_cancels_be_simple(config: dict[str, Any]) -> None:
     with pytest.raises(ExpressionError, match=r'^function "shop-f": .* is no expression we can use: '):
         register({**MINIMAL, **config})
+
+
+def test_an_app_has_at_most_a_thousand_functions() -> None:
+    declared = [{**MINIMAL, "id": f"shop-f{number}"} for number in range(1_001)]
+
+    assert 1_000 == len(register(*declared[:1_000]).functions)
+    assert "functions must have at most 1000 entries, got 1001" in refusal(*declared)
+
+
+def test_the_names_of_apps_and_functions_have_at_most_255_characters() -> None:
+    assert "appName must be a text of 1 to 255 characters" in refusal(MINIMAL, appName="x" * 256)
+    assert "id must be a text of 1 to 255 characters" in refusal({**MINIMAL, "id": "x" * 256})
+    assert "name must be a text of 1 to 255 characters" in refusal({**MINIMAL, "name": "x" * 256})
 
 
 def test_two_functions_may_not_share_an_id() -> None:

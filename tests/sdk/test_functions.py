@@ -11,10 +11,11 @@ from typing import Any
 import pydantic
 import pytest
 
+from orchestrator.core.effect import Status
 from orchestrator.sdk.context import AsyncContext, Context
 from orchestrator.sdk.errors import NonRetriable, StepError
 from orchestrator.sdk.function import Registry
-from orchestrator.sdk.options import Options
+from orchestrator.sdk.options import Options, Timeouts
 from orchestrator.sdk.triggers import Event
 from orchestrator.store.database import Database
 from tests.sdk.local_world import LocalWorld
@@ -100,6 +101,22 @@ def test_an_event_cancels_and_the_next_step_never_begins(database: Database, reg
 
     assert "cancelled" == world.run(event).status
     assert ["one"] == ran
+
+
+def test_a_run_that_takes_longer_than_its_function_lets_it_is_cancelled(database: Database, registry: Registry):
+    def fn(ctx: Context) -> None:
+        ctx.step.sleep("nap", "1d")
+
+    registry.add(fn, Event("fn"), options=Options(timeouts=Timeouts(finish="1h")))
+    world = LocalWorld(database, registry)
+    event = world.send("fn")
+    world.settle()
+    world.skip(timedelta(minutes=59))
+    before = world.run(event).status
+
+    world.skip(timedelta(minutes=1))
+
+    assert (Status.RUNNING, Status.CANCELLED) == (before, world.run(event).status)
 
 
 def test_bodies_of_plain_functions_may_use_a_loop_of_their_own(database: Database, registry: Registry):

@@ -14,7 +14,7 @@ from orchestrator.core.message import Asked, StepDone, StepErrored, StepPlanned
 from orchestrator.core.run import Policy, advance
 from orchestrator.store import jobs, losses, runs, steps
 from orchestrator.store.apply import apply, call_key
-from orchestrator.store.database import Database
+from orchestrator.store.database import Database, is_about_the_data
 from orchestrator.store.ends import StepEnd, StepEnded, StepEnds
 from orchestrator.store.jobs import Lease
 from tests.store.factories import (
@@ -201,6 +201,19 @@ def test_a_failure_for_good_is_an_outcome_with_its_error(database: Database, end
     with database.read() as conn:
         [step] = steps.of_run(conn, run_id)
         assert (StepStatus.FAILED, '{"name":"E"}', 3) == (step.status, step.error, step.attempts)
+
+
+def test_an_outcome_that_cannot_be_stored_does_not_fail_those_it_came_with(
+    concurrent: Database, ends: StepEnds
+) -> None:
+    """It is told from a database that is away, for which all would fail, so that each is written alone."""
+    _, [a, b] = planned(concurrent, "a", "b")
+
+    with pytest.raises(Exception, match="Unicode") as failed:
+        ends.write([done(a, memo='{"data":"\0"}'), done(b)])
+
+    assert is_about_the_data(failed.value)
+    assert ends.end(done(b)).accepted
 
 
 def test_an_end_does_what_the_decision_on_it_would(database: Database, ends: StepEnds) -> None:

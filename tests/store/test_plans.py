@@ -10,10 +10,12 @@ from sqlalchemy import Connection, event, select
 
 from orchestrator.core.concurrency import Needs, Pool
 from orchestrator.core.effect import Status, StepStatus
+from orchestrator.core.function import Timeouts
 from orchestrator.core.run import Run
 from orchestrator.ids import new_ulid
 from orchestrator.store import (
     allowances,
+    cancellations,
     cure,
     events,
     functions,
@@ -23,11 +25,13 @@ from orchestrator.store import (
     losses,
     parked,
     pauses,
+    run_timeouts,
     runs,
     slots,
     steps,
     waits,
 )
+from orchestrator.store.cancellations import Cancellation
 from orchestrator.store.database import Database
 from orchestrator.store.ends import END, StepEnd, values_of, write_all
 from orchestrator.store.hits import HIT
@@ -43,6 +47,7 @@ LARGE = {table.name for table in metadata.sorted_tables} - {"apps"}
 RUN = new_ulid()
 LEASE = Lease(7, 1, jobs.CALL, "call:7", RUN)
 LEASED = Lease(8, 1, jobs.CALL, "call:7", RUN)
+ORDER = Cancellation(new_ulid(), "a", "f7", NOW, NOW, NOW, reached=RUN)
 LOST = Lease(7, 1, jobs.CALL, "call:7", RUN, until=UNTIL)
 
 WAITING_AT = "11:7"
@@ -109,7 +114,7 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "enter": lambda conn: slots.enter(conn, LEASED, "f7", NEEDS, NOW, 0),
     "leave": lambda conn: slots.leave(conn, RUN, 7),
     "give_way": lambda conn: slots.give_way(conn, LEASED, NEEDS, 0),
-    "end_run": lambda conn: slots.end_run(conn, RUN, None, []),
+    "end_runs": lambda conn: slots.end_runs(conn, [RUN], None, []),
     "let_go": lambda conn: slots.let_go(conn, LEASED),
     "extend slots": lambda conn: slots.extend(conn, "w", [LEASED], NOW),
     "anyone_waits for a slot": lambda conn: slots.anyone_waits(conn, NEEDS),
@@ -123,6 +128,18 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "waits": lambda conn: [waits.calls(conn, it) for it in [runs.get(conn, RUN)] if it],
     "event waits": lambda conn: [waits.event_waits(conn, it) for it in [runs.get(conn, RUN)] if it],
     "drop_timeout": lambda conn: pauses.drop_timeout(conn, RUN, "s1"),
+    "overdue": lambda conn: run_timeouts.overdue(conn, RUN, NOW),
+    "begin": lambda conn: run_timeouts.begin(conn, RUN, Timeouts(NOW - NOW), NOW),
+    "following runs": lambda conn: cancellations.following(conn, ORDER, 100),
+    "meant runs": lambda conn: cancellations.meant(conn, ORDER, [RUN, new_ulid()]),
+    "order": lambda conn: cancellations.get(conn, RUN),
+    "page of orders": lambda conn: cancellations.page(conn, limit=20, before=RUN),
+    "progress": lambda conn: cancellations.progress(conn, RUN, RUN, 1, None),
+    "remove order": lambda conn: cancellations.remove(conn, RUN),
+    "lock_live": lambda conn: runs.lock_live(conn, [RUN, new_ulid()]),
+    "cancel_all": lambda conn: runs.cancel_all(conn, [RUN, new_ulid()], NOW),
+    "end_all_of_runs": lambda conn: jobs.end_all_of_runs(conn, [RUN, new_ulid()]),
+    "close_all_of_runs": lambda conn: pauses.close_all_of_runs(conn, [RUN, new_ulid()]),
 }
 
 
@@ -158,6 +175,8 @@ def crowd(conn: Connection) -> None:
     insert_rows(
         conn, "pauses", [pause | term | {"id": it, "run_id": it, "term_key": f"n:{at}"} for at, it in enumerate(ids)]
     )
+    order = {"app_id": "a", "started_before": NOW, "created_at": NOW}
+    insert_rows(conn, "cancellations", [order | {"id": it} for it in ids])
     insert_rows(conn, "jobs", [a_job(at, ids[at % len(ids)]) for at in range(20_000)])
     app_id = add_app(conn)
     function: dict[str, Any] = {"app_id": app_id, "name": "f", "version": 1, "config": "{}", "checksum": "1"}

@@ -341,7 +341,7 @@ def test_a_slot_of_a_whole_run_stays_with_the_run_until_its_end(hall: Hall):
     assert Entry.ADMITTED is hall.ask(lease).entry, "the run has it already"
     with hall.database.write() as conn:
         gone = jobs.end_all_of_run(conn, lease.run_id or "")
-        freed = slots.end_run(conn, lease.run_id or "", lease, gone)
+        freed = slots.end_runs(conn, [lease.run_id or ""], lease, gone)
     hall.admit(*freed)
 
     assert [waiting] == hall.heard.take()
@@ -378,7 +378,7 @@ def test_it_keeps_it_no_longer_than_its_worker_lives(hall: Hall):
 def cancel(hall: Hall, run_id: str) -> None:
     with hall.database.write() as conn:
         gone = jobs.end_all_of_run(conn, run_id)
-        freed = slots.end_run(conn, run_id, None, gone)
+        freed = slots.end_runs(conn, [run_id], None, gone)
     hall.admit(*freed)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.wire.fast_api import FastApiApp
 from tests.wire.harness import App, Embedded, Server
 from tests.wire.services import Services
 
@@ -39,8 +40,28 @@ def server(services: Services | None, tmp_path: Path) -> Iterator[Server]:
     embedded.stop()
 
 
+#: What these test is the same for functions on Flask and for coroutines on FastAPI.
+_ON_BOTH = {
+    "test_app_changes",
+    "test_cancel_on",
+    "test_cancellations",
+    "test_invoke",
+    "test_parallel_steps",
+    "test_run_loop",
+    "test_timeouts",
+    "test_waits",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of an app on each framework; on services, which take long, on Flask alone."""
+    embedded = metafunc.config.getoption("--on") == "embedded"
+    if "app" in metafunc.fixturenames and embedded and metafunc.module.__name__.rpartition(".")[2] in _ON_BOTH:
+        metafunc.parametrize("app", [App, FastApiApp], ids=["flask", "fastapi"], indirect=True)
+
+
 @pytest.fixture
-def app(server: Server) -> Iterator[App]:
-    made = App(server.url, f"app{next(_numbers)}", server.keys)
+def app(request: pytest.FixtureRequest, server: Server) -> Iterator[App]:
+    made: App = getattr(request, "param", App)(server.url, f"app{next(_numbers)}", server.keys)
     yield made
     made.stop()

@@ -160,6 +160,8 @@ class App:
     #: Called with the body of each call before the SDK gets it.
     on_call: Callable[[Any], None] | None = None
     url: str = ""
+    port: int = field(default=0, init=False)
+    _web: Any = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self.client = inngest.Inngest(
@@ -174,17 +176,17 @@ class App:
     def function(self, fn_id: str, event: str, **options: Any) -> Callable[[Any], inngest.Function[Any]]:
         """Declare a function on one event."""
         expression = options.pop("expression", None)
-        trigger = inngest.TriggerEvent(event=event, expression=expression)
+        return self.create(fn_id, inngest.TriggerEvent(event=event, expression=expression), **options)
+
+    def create(self, fn_id: str, trigger: Any, **options: Any) -> Callable[[Any], inngest.Function[Any]]:
+        """Declare a function."""
         return self.client.create_function(fn_id=fn_id, trigger=trigger, **options)
 
     def serve(self, functions: Sequence[inngest.Function[Any]], *, sync: bool = True) -> None:
         """Serve the functions, and register them."""
-        web = flask.Flask(self.app_id)
-        web.before_request(self._note)
-        inngest.flask.serve(web, self.client, list(functions))
-        self._http = make_server("127.0.0.1", 0, web, threaded=True)
-        self.url = f"http://127.0.0.1:{self._http.port}/api/inngest"
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        self._web = self._made(functions)
+        self.come_back()
+        self.url = f"http://127.0.0.1:{self.port}/api/inngest"
         if sync:
             status, answer = request("PUT", self.url, {})
             assert 200 == status, answer
@@ -194,15 +196,34 @@ class App:
         """The calls the app got for a run."""
         return [it for it in self.requests if it.method == "POST" and it.body["ctx"]["run_id"] == run_id]
 
-    def stop(self) -> None:
+    def come_back(self) -> None:
+        """Listen, where it listened before if it did."""
+        self._http = make_server("127.0.0.1", self.port, self._web, threaded=True)
+        self.port = self._http.port
+        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+
+    def go_down(self) -> None:
+        """Stop listening."""
         self._http.shutdown()
+        self._http.server_close()
+
+    def stop(self) -> None:
+        self.go_down()
+
+    def _made(self, functions: Sequence[inngest.Function[Any]]) -> Any:
+        web = flask.Flask(self.app_id)
+        web.before_request(self._note)
+        inngest.flask.serve(web, self.client, list(functions))
+        return web
 
     def _note(self) -> None:
         asked = flask.request
-        body = asked.get_json(silent=True)
+        self._keep(Request(asked.method, dict(asked.args), dict(asked.headers), asked.get_json(silent=True)))
+
+    def _keep(self, asked: Request) -> None:
         if asked.method == "POST" and self.on_call is not None:
-            self.on_call(body)
-        self.requests.append(Request(asked.method, dict(asked.args), dict(asked.headers), body))
+            self.on_call(asked.body)
+        self.requests.append(asked)
 
 
 def request(method: str, url: str, body: object = None, bearer: str | None = None) -> tuple[int, Any]:

@@ -153,7 +153,7 @@ def test_the_cancelling_of_the_child_is_an_error_of_the_step(server: Server, app
 
 
 def test_functions_of_other_apps_can_be_invoked(server: Server, app: App):
-    other = App(server.url, f"{app.app_id}-other", server.keys)
+    other = type(app)(server.url, f"{app.app_id}-other", server.keys)
 
     @other.function("far", "invoke/never")
     def far(ctx: inngest.ContextSync) -> object:

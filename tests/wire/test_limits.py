@@ -44,3 +44,20 @@ def test_a_run_of_more_steps_than_it_may_have_fails_and_says_so():
     server.stop()
 
     assert ("Failed", "InngestErrFunctionOverflowed") == (run["status"], run["output"]["name"])
+
+
+def test_an_output_larger_than_an_answer_may_be_fails_the_run_at_once():
+    server = Embedded()
+    app = App(server.url, "limits")
+
+    @app.function("large", "limits/large")
+    def large(ctx: inngest.ContextSync) -> object:
+        return "x" * (9 * 1024 * 1024)
+
+    app.serve([large])
+    run = server.ended(server.send("limits/large"))
+    app.stop()
+    server.stop()
+
+    assert ("Failed", "AnswerTooLarge", 1) == (run["status"], run["output"]["name"], len(app.calls(run["run_id"])))
+    assert "limit of 8388608 bytes" in run["output"]["message"]

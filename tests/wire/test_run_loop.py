@@ -7,7 +7,6 @@ from datetime import timedelta
 
 import inngest
 import pytest
-from werkzeug.serving import make_server
 
 from tests.wire.harness import App, Server, until
 
@@ -418,47 +417,6 @@ def test_cancelling_during_a_call_ignores_its_answer(server: Server, app: App):
 
     ended = server.run_ended(run["run_id"])
     assert ("Cancelled", []) == (ended["status"], ended["steps"])
-
-
-def test_an_app_that_is_down_uses_attempts_and_is_called_when_it_is_back(server: Server, app: App):
-    @app.function("down", "loop/down")
-    def down(ctx: inngest.ContextSync) -> object:
-        return ctx.attempt
-
-    app.serve([down])
-    port = app._http.port
-    app._http.shutdown()
-    app._http.server_close()
-    [run] = server.runs_of(server.send("loop/down"))
-    server.failed(run["run_id"], 1)
-
-    app._http = make_server("127.0.0.1", port, app._http.app, threaded=True)
-    threading.Thread(target=app._http.serve_forever, daemon=True).start()
-    server.skip(timedelta(seconds=46))
-
-    assert "Completed" == server.run_ended(run["run_id"])["status"]
-
-
-def test_a_removed_function_ends_its_open_runs_with_a_reason(server: Server, app: App):
-    @app.function("removed", "loop/removed")
-    def removed(ctx: inngest.ContextSync) -> object:
-        ctx.step.sleep("nap", timedelta(hours=1))
-        return "never"
-
-    @app.function("stays", "loop/stays")
-    def stays(ctx: inngest.ContextSync) -> object:
-        return None
-
-    app.serve([removed, stays])
-    [run] = server.runs_of(server.send("loop/removed"))
-    server.step(run["run_id"], "nap", "Sleeping")
-    again = App(server.url, app.app_id, server.keys)
-    again.serve([stays])
-    server.skip(timedelta(hours=1, seconds=1))
-
-    ended = server.run_ended(run["run_id"])
-    again.stop()
-    assert ("Failed", "FunctionRemoved") == (ended["status"], ended["output"]["name"])
 
 
 def _raise() -> None:

@@ -120,6 +120,16 @@ def test_a_signal_can_be_waited_for_again_once_it_came(server: Server, waiter: C
     assert 404 == signal(server, "sig/again", 2)[0]
 
 
+def test_a_signal_that_carries_too_much_is_refused_and_the_wait_goes_on(server: Server, waiter: Callable[..., str]):
+    run_id = waiter("sig/large")
+
+    status, answer = signal(server, "sig/large", "x" * (4 * 1024 * 1024))
+    signal(server, "sig/large", 1)
+
+    assert (413, True) == (status, "the limit is 4194304 bytes (4 MiB)" in answer["error"])
+    assert {"signal": "sig/large", "data": 1} == server.run_ended(run_id)["output"]
+
+
 def test_a_signal_without_a_name_is_refused(server: Server):
     status, answer = server.request("POST", "/v1/signals", {"data": 1})
 
