@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-ver
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help dev test test-services lint format types imports ci bench lock venv clean
+.PHONY: help dev test test-services lint format types imports mutate ci bench lock venv clean
 
 help: ## list the chores
 	@echo "make CHORE [ARGS=...]"
@@ -40,6 +40,9 @@ types: venv ## check the types
 
 imports: venv ## check which room imports which
 	@$(BIN)/lint-imports --no-logo
+
+mutate: venv ## remove each guard of the core in turn, and see that its tests notice (ARGS="--only run.woke")
+	@$(BIN)/python scripts/mutate.py $(ARGS)
 
 # The tests come last and are no stage: their closing line is the last line of all.
 ci: venv ## all that must pass before a change lands, with the time each part took

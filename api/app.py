@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from flask import Flask, Request, Response, request
 
 from orchestrator import __version__
-from orchestrator.api import apps, cancellations, checkpoint, dev, events, runs, signals, state, sync
+from orchestrator.api import apps, cancellations, checkpoint, dev, events, runs, signals, state, sync, telemetry
 from orchestrator.api.cors import cors_headers
 from orchestrator.api.current import Server, current_server, install
 from orchestrator.api.errors import register_errors
@@ -25,6 +25,7 @@ _GROUPS = (
     sync.routes,
     state.routes,
     checkpoint.routes,
+    telemetry.routes,
     dev.routes,
 )
 

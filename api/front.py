@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
-
 from orchestrator import bootstrap
 from orchestrator.api.app import create_app
 from orchestrator.api.auth import event_key_authorizer, signing_key_authorizer
 from orchestrator.api.ingest import IngestApp
 from orchestrator.config import Config, require_secrets
-from orchestrator.core.event import Event
+from orchestrator.engine.ingest import Ingest
 from orchestrator.engine.parts import Parts
 
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
 
-
-def front(config: Config, parts: Parts, accept: Callable[[Sequence[Event]], list[str]]) -> WSGIApplication:
+def front(config: Config, parts: Parts, ingest: Ingest) -> IngestApp:
     """Put the event API in front of everything else.
 
     In `dev` everybody is trusted; otherwise keys are asked for, and `ConfigError` is raised when there are none.
@@ -33,8 +27,9 @@ def front(config: Config, parts: Parts, accept: Callable[[Sequence[Event]], list
     )
     return IngestApp(
         app,
-        accept,
+        ingest.accept,
         _trust if trusting else event_key_authorizer(config.event_keys),
+        accept_soon=ingest.accept_soon,
         clock=parts.clock,
         limits=bootstrap.event_limits(config),
         server_kind=kind,

@@ -15,6 +15,7 @@ import orjson
 from orchestrator import ids, log
 from orchestrator.api.body import read_body, read_form
 from orchestrator.api.cors import cors_headers
+from orchestrator.api.wsgi_call import Headers
 from orchestrator.clock import Clock
 from orchestrator.core.event import Event
 from orchestrator.errors import RequestError, UnauthorizedError
@@ -24,14 +25,23 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 _log = log.get(__name__)
+
+#: Stores events, and calls back with their ids or with what went wrong.
+AcceptSoon = Callable[[Sequence[Event], Callable[[list[str] | BaseException], None]], None]
+
 _PREFIX = "/e/"
 _METHODS = "POST, OPTIONS"
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+#: Requests of fewer than 100 000 bytes are quickly read.
+_QUICK_DIGITS = 5
 _FAILED = "The events could not be stored; send them again"
 
 
 class IngestApp:
-    """Takes events in: `authorize` raises for a key that may not send, `accept` stores events and returns their ids."""
+    """Takes events in: `authorize` raises for a key that may not send, `accept` stores events and returns their ids.
+
+    `accept_soon` does the same without waiting.
+    """
 
     def __init__(
         self,
@@ -39,52 +49,79 @@ class IngestApp:
         accept: Callable[[Sequence[Event]], list[str]],
         authorize: Callable[[str], None],
         *,
+        accept_soon: AcceptSoon | None = None,
         clock: Clock,
         limits: EventLimits,
         server_kind: str,
     ) -> None:
         self._next_app = next_app
         self._accept = accept
+        self._accept_soon = accept_soon
         self._authorize = authorize
         self._clock = clock
         self._limits = limits
         self._shared = [*cors_headers(), ("X-Inngest-Server-Kind", server_kind)]
 
+    @property
+    def most_body(self) -> int:
+        """The most bytes of a request's body that are read."""
+        return self._limits.request_bytes
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request for the event API; pass any other on untouched."""
-        path: str = environ.get("PATH_INFO", "")
-        if not path.startswith(_PREFIX) or "/" in path[len(_PREFIX) :]:
+        key = _key_in(environ)
+        if key is None:
             return self._next_app(environ, start_response)
         method = environ["REQUEST_METHOD"]
         if method == "OPTIONS":
             start_response("204 No Content", list(self._shared))
             return []
         if method == "POST":
-            status, body = self._take(environ, path[len(_PREFIX) :])
-            allow = []
+            status, headers, body = self._answer(*self._take(environ, key))
         else:
-            status, body = _refusal(405, f"Events are sent by POST, not {method}", [])
-            allow = [("Allow", _METHODS)]
-        length = ("Content-Length", str(len(body)))
-        start_response(_status_line(status), [("Content-Type", "application/json"), length, *allow, *self._shared])
+            refusal = _refusal(405, f"Events are sent by POST, not {method}", [])
+            status, headers, body = self._answer(*refusal, ("Allow", _METHODS))
+        start_response(status, headers)
         return [] if method == "HEAD" else [body]
 
-    def _take(self, environ: WSGIEnvironment, key: str) -> tuple[int, bytes]:
-        """The status and body of the answer to a request with events in it; never raises."""
-        accepted: list[str] = []
+    def answer_soon(self, environ: WSGIEnvironment, answer: Callable[[str, Headers, bytes], None]) -> bool:
+        """Have `answer` called with the answer to a small request with events in it, perhaps by another thread.
+
+        False: the request is of another kind, or may take long to read, and is one for a thread to call the app with.
+        """
+        key = _key_in(environ)
+        accept_soon = self._accept_soon
+        if key is None or accept_soon is None or not _is_quick(environ):
+            return False
         try:
             self._check(key)
             parsed = self._parsed(environ)
-            if parsed.events:
-                accepted = self._accept(parsed.events)
-            if parsed.error is None:
-                return 200, orjson.dumps({"ids": accepted, "status": 200})
-            return _refusal(parsed.error.status, parsed.error.message, accepted)
-        except RequestError as error:
-            return _refusal(error.status, error.message, accepted)
-        except Exception:
-            _log.exception("ingest failed")
-            return _refusal(500, _FAILED, accepted)
+        except Exception as error:
+            answer(*self._answer(*_failure(error)))
+            return True
+
+        def accepted(outcome: list[str] | BaseException) -> None:
+            told = _failure(outcome) if isinstance(outcome, BaseException) else _told(parsed, outcome)
+            answer(*self._answer(*told))
+
+        if parsed.events:
+            accept_soon(parsed.events, accepted)
+        else:
+            accepted([])
+        return True
+
+    def _answer(self, status: int, body: bytes, *more: tuple[str, str]) -> tuple[str, list[tuple[str, str]], bytes]:
+        length = ("Content-Length", str(len(body)))
+        return _status_line(status), [("Content-Type", "application/json"), length, *more, *self._shared], body
+
+    def _take(self, environ: WSGIEnvironment, key: str) -> tuple[int, bytes]:
+        """The status and body of the answer to a request with events in it; never raises."""
+        try:
+            self._check(key)
+            parsed = self._parsed(environ)
+            return _told(parsed, self._accept(parsed.events) if parsed.events else [])
+        except Exception as error:
+            return _failure(error)
 
     def _check(self, key: str) -> None:
         if not key:
@@ -101,6 +138,39 @@ class IngestApp:
             body = form_event(read_form(body, content_type, limits.event_bytes))
         id_at = seeded_ids(environ.get("HTTP_X_INNGEST_EVENT_ID_SEED")) or _fresh_id
         return parse_events(body, id_at=id_at, now=self._clock.now(), limits=limits)
+
+
+def _key_in(environ: WSGIEnvironment) -> str | None:
+    """The event key in the path; None where the path is not of the event API."""
+    path: str = environ.get("PATH_INFO", "")
+    if not path.startswith(_PREFIX) or "/" in path[len(_PREFIX) :]:
+        return None
+    return path[len(_PREFIX) :]
+
+
+def _is_quick(environ: WSGIEnvironment) -> bool:
+    """Whether a request takes less time to read than to hand it to a thread."""
+    declared: str = environ.get("CONTENT_LENGTH", "")
+    return (
+        environ["REQUEST_METHOD"] == "POST"
+        and declared.isdecimal()
+        and len(declared) <= _QUICK_DIGITS
+        and "HTTP_CONTENT_ENCODING" not in environ
+        and not environ.get("CONTENT_TYPE", "").lstrip().lower().startswith(_FORMS)
+    )
+
+
+def _told(parsed: Parsed, accepted: list[str]) -> tuple[int, bytes]:
+    if parsed.error is None:
+        return 200, orjson.dumps({"ids": accepted, "status": 200})
+    return _refusal(parsed.error.status, parsed.error.message, accepted)
+
+
+def _failure(error: BaseException) -> tuple[int, bytes]:
+    if isinstance(error, RequestError):
+        return _refusal(error.status, error.message, [])
+    _log.error("ingest failed", exc_info=error)
+    return _refusal(500, _FAILED, [])
 
 
 def _fresh_id(_position: int) -> str:

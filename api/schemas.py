@@ -9,6 +9,7 @@ from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
+from orchestrator.core.effect import StepStatus
 from orchestrator.engine.limit import MOST as MOST_CALLS
 from orchestrator.ids import is_ulid
 from orchestrator.protocol.sync_limits import MAX_EXPRESSION
@@ -258,7 +259,7 @@ class StepShape(Schema):
     op = fields.String(required=True)
     status = fields.String(
         required=True,
-        validate=validate.OneOf(["Planned", "Sleeping", "Waiting", "Retrying", "Completed", "Failed"]),
+        validate=validate.OneOf([status.value.capitalize() for status in StepStatus]),
     )
     attempts = fields.Integer(required=True)
     started_at = fields.AwareDateTime(required=True, allow_none=True)
@@ -283,7 +284,9 @@ class WaitShape(Schema):
 
     kind = fields.String(
         required=True,
-        metadata={"description": "slot, sleep, event, answer, retry, app unreachable, worker, event dated, call"},
+        metadata={
+            "description": "slot, sleep, event, answer, request, retry, app unreachable, worker, event dated, call"
+        },
     )
     sentence = fields.String(required=True)
     step_id = fields.String(required=True, allow_none=True)

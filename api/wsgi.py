@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator import bootstrap, config, log
 from orchestrator.api.front import front
+from orchestrator.api.ingest import IngestApp
 from orchestrator.clock import SystemClock
 from orchestrator.engine.ingest import Ingest
 from orchestrator.errors import ConfigError
@@ -20,7 +21,7 @@ from orchestrator.queue.announce import BrokerAnnouncer, Silence
 from orchestrator.store import schema
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
 class Web:
@@ -28,21 +29,21 @@ class Web:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._made: tuple[int, WSGIApplication] | None = None
+        self._made: tuple[int, IngestApp] | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
-        made = self._made
-        if made is None or made[0] != os.getpid():
-            made = self.prepare()
-        return made[1](environ, start_response)
+        return self.prepare()(environ, start_response)
 
-    def prepare(self) -> tuple[int, WSGIApplication]:
-        """Make this process's application.  Raises `ConfigError` for what cannot be used."""
+    def prepare(self) -> IngestApp:
+        """This process's application, made if need be.  Raises `ConfigError` for what cannot be used."""
+        made = self._made
+        if made is not None and made[0] == os.getpid():
+            return made[1]
         with self._lock:
             if self._made is None or self._made[0] != os.getpid():
                 self._made = (os.getpid(), make_app(settings()))
-            return self._made
+            return self._made[1]
 
 
 def settings() -> config.Config:
@@ -50,14 +51,14 @@ def settings() -> config.Config:
     return config.load(os.environ, {"mode": "start"}, config.find_file(os.environ, Path.cwd()))
 
 
-def make_app(configured: config.Config) -> WSGIApplication:
+def make_app(configured: config.Config) -> IngestApp:
     """The application for a configuration."""
     if configured.database_url is None:
         raise ConfigError("database_url is not set: give DATABASE_URL (or ORCHESTRATOR_DATABASE_URL) a database")
     schema.check(configured.database_url)
     announcer = BrokerAnnouncer(configured.broker_url) if configured.broker_url else Silence()
     parts = bootstrap.parts(configured, configured.database_url, announcer, clock=SystemClock())
-    return front(configured, parts, Ingest(parts).accept)
+    return front(configured, parts, Ingest(parts))
 
 
 def configure_log() -> None:

@@ -62,6 +62,7 @@ def settings(config: Config, server_kind: str) -> Settings:
         max_state_bytes=config.max_state_bytes,
         retry_interval=config.retry_interval or None,
         call_timeout=config.call_timeout,
+        fetch_timeout=config.fetch_timeout,
         continue_calls=config.continue_calls,
         continue_span=config.continue_span,
         cron_catch_up=CatchUp(config.cron_catch_up, config.cron_catch_up_window),

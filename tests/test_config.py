@@ -179,6 +179,7 @@ REFUSED = [
     ("max_state_bytes", "2000MiB", "a size from 1 KiB to 1024 MiB"),
     ("max_steps", "many", "a whole number from 1 to 1000000"),
     ("call_timeout", "2 weeks", "a time from 1s to 1d"),
+    ("fetch_timeout", "0s", "a time from 1s to 1d"),
     ("lease", "0", "a time from 1s to 1h"),
     ("continue_calls", -1, "a whole number from 0 to 10000"),
     ("continue_span", "2h", "a time from 0s to 1h"),

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
-import threading
-from collections.abc import Callable
 from datetime import timedelta
 from queue import SimpleQueue
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from orchestrator import bootstrap, log
 from orchestrator.attach.sender import serve_from
@@ -32,9 +30,12 @@ from orchestrator.workers.inprocess import InProcessWorker
 from orchestrator.workers.modules import declare_all, import_modules
 from orchestrator.workers.pool import Pool
 
+if TYPE_CHECKING:
+    from orchestrator.api.server import Application, HttpThread
+
 _log = log.get(__name__)
 
-#: Threads that answer requests.
+#: Threads that answer requests which are not events.
 HTTP_THREADS = 16
 #: Seconds that requests under way are given at the end.
 HTTP_GRACE = 1.0
@@ -105,7 +106,17 @@ class EmbeddedServer:
             discover=config.discovery and config.mode == "dev",
             own_port=self.port,
         )
-        self._http = _http_server(self._wsgi(), self._listener, config.max_request_bytes)
+        self._http = self._http_thread()
+
+    def _http_thread(self) -> HttpThread:
+        from orchestrator.api.server import HttpThread
+
+        return HttpThread(self._application(), self._listener, threads=HTTP_THREADS)
+
+    def _application(self) -> Application:
+        from orchestrator.api.front import front
+
+        return front(self.config, self.parts, self._ingest)
 
     @property
     def url(self) -> str:
@@ -115,8 +126,7 @@ class EmbeddedServer:
 
     def start(self) -> None:
         """Begin: listen, work, poll."""
-        self._http_thread = threading.Thread(target=self._http.run, name="http", daemon=True)
-        self._http_thread.start()
+        self._http.start()
         serve_from(self.parts)
         self._worker.start()
         for url in self.config.sdk_urls:
@@ -148,32 +158,10 @@ class EmbeddedServer:
         self._stopped = True
         self._poller.stop()
         self._worker.stop()
-        self._stop_http()
+        self._http.stop(HTTP_GRACE)
         self._ingest.close()
         self.parts.database.close()
         self.state.close()
-
-    def _stop_http(self) -> None:
-        """Answer what is under way, then close every connection, in the one thread that may."""
-        server = self._http
-
-        def close() -> None:
-            for channel in list(server.active_channels.values()):
-                channel.handle_close()
-            server.del_channel()
-            self._listener.close()
-            # A thread that goes on writes to the trigger at its end, and the number of a closed file is soon another's.
-            if not server.task_dispatcher.threads:
-                server.trigger.close()
-
-        server.task_dispatcher.shutdown(timeout=HTTP_GRACE)
-        server.trigger.pull_trigger(close)
-        self._http_thread.join(HTTP_GRACE)
-
-    def _wsgi(self) -> Callable[..., Any]:
-        from orchestrator.api.front import front
-
-        return front(self.config, self.parts, self._ingest.accept)
 
 
 def _is_kept(config: Config) -> bool:
@@ -206,19 +194,3 @@ def _listen(host: str, port: int) -> socket.socket:
         ) from None
     listener.listen(1024)
     return listener
-
-
-def _http_server(app: Callable[..., Any], listener: socket.socket, max_request_bytes: int) -> Any:
-    import waitress
-
-    return waitress.create_server(
-        app,
-        sockets=[listener],
-        threads=HTTP_THREADS,
-        connection_limit=1000,
-        # waitress keeps a body before anybody is asked about it; beyond this ours would not read it either.
-        max_request_body_size=2 * max_request_bytes + 1,
-        ident="orchestrator",
-        clear_untrusted_proxy_headers=True,
-        asyncore_use_poll=True,
-    )

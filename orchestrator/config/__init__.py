@@ -119,6 +119,8 @@ class Config:
 
     #: The longest one request to an app may last.
     call_timeout: timedelta = _setting(2 * HOUR, span(SECOND, DAY))
+    #: The longest one request for an app (`step.fetch`, `step.ai.infer`) may last, with its redirects.
+    fetch_timeout: timedelta = _setting(10 * MINUTE, span(SECOND, DAY))
     lease: timedelta = _setting(30 * SECOND, span(SECOND, HOUR))
     #: How many calls, and for how long, a worker goes on with one run before it announces the rest.
     continue_calls: int = _setting(50, whole(0, 10_000))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -34,7 +34,7 @@ class Status(StrEnum):
 class StepStatus(StrEnum):
     """Where a step is."""
 
-    #: A call of its own is due, runs, or will be tried again.
+    #: A call of its own, or a request that the server makes for it, is due, runs, or will be tried again.
     PLANNED = "planned"
     #: A timer will end it.
     SLEEPING = "sleeping"
@@ -46,6 +46,10 @@ class StepStatus(StrEnum):
     COMPLETED = "completed"
     #: Its error is memoised.
     FAILED = "failed"
+    #: No step at all: a function that is started when the run has ended.
+    DEFERRED = "deferred"
+    #: The same, but it is not started after all.
+    DROPPED = "dropped"
 
     @property
     def open(self) -> bool:
@@ -94,6 +98,14 @@ class AddWake:
 
 
 @dataclass(frozen=True, slots=True)
+class AddFetch:
+    """Let the server make a request for `step_id`; `request` is as in `FetchAsked`."""
+
+    step_id: str
+    request: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class OpenPause:
     """Let the run wait for what was asked; an invoke starts the function, too."""
 
@@ -131,7 +143,7 @@ class Record:
     data: str | None = None
 
 
-Effect = SaveStep | AddCall | AddWake | OpenPause | ClosePause | Discover | Finish | Record
+Effect = SaveStep | AddCall | AddWake | AddFetch | OpenPause | ClosePause | Discover | Finish | Record
 
 
 @dataclass(frozen=True, slots=True)

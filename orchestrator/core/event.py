@@ -16,6 +16,7 @@ FUNCTION_FINISHED = "inngest/function.finished"
 FUNCTION_FAILED = "inngest/function.failed"
 FUNCTION_CANCELLED = "inngest/function.cancelled"
 FUNCTION_INVOKED = "inngest/function.invoked"
+DEFERRED_SCHEDULE = "inngest/deferred.schedule"
 SCHEDULED_TIMER = "inngest/scheduled.timer"
 #: Runs these start produce no events of their end: they would call each other for ever.
 ENDINGS = frozenset({FUNCTION_FINISHED, FUNCTION_FAILED})
@@ -151,6 +152,17 @@ def invoked_event(invocation: Invocation, now: datetime, new_id: str) -> Event:
     data = "{" + (members + "," if members else "") + f'"_inngest":{about}}}'
     ts = int(now.timestamp() * 1000)
     return Event(new_id, FUNCTION_INVOKED, data, ts, now, user=invocation.user, v=invocation.v)
+
+
+def deferred_event(function: str, data: str, about: dict[str, str], key: str, now: datetime, new_id: str) -> Event:
+    """The event that starts a deferred function with `data` (a JSON object).
+
+    `about` says who deferred it; `key` is the event's own id, so that it starts the function only once.
+    """
+    known = json.dumps({"fn_slug": function} | about, ensure_ascii=False)
+    members = data.strip()[1:-1].strip()
+    text = "{" + (members + "," if members else "") + f'"_inngest":{known}}}'
+    return Event(new_id, DEFERRED_SCHEDULE, text, int(now.timestamp() * 1000), now, external_id=key)
 
 
 def _text(value: str) -> str:

@@ -5,7 +5,7 @@ JSON values travel as text (`output`, `error`, `input`): they are the users' and
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -92,6 +92,36 @@ class SignalAsked(Op):
 
 
 @dataclass(frozen=True, slots=True)
+class FetchAsked(Op):
+    """The server makes an HTTP request for the app; its answer is the step's outcome.
+
+    `request` (JSON text) is read by who makes it and holds the app's secrets, so it is shown nowhere.
+    """
+
+    request: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryAsked(Op):
+    """The app wants to be called again from its top; that is no step."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeferAsked(Op):
+    """The function `function` is to be started with `data` (a JSON object) when the run has ended by itself."""
+
+    function: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeferDropped(Op):
+    """What was deferred under the id `target` is not to be started after all."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unserved(Op):
     """An opcode this server does not serve; `reason` says which, for whom."""
 
@@ -124,6 +154,8 @@ class Threw(Reply):
     retry_after: timedelta | None = None
     #: The function's own wait after this attempt, taken as it is.
     backoff: timedelta | None = None
+    #: Steps reported along with the failure, to be kept for the next attempt.
+    ops: tuple[Op, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +169,9 @@ class Asked(Reply):
 
 @dataclass(frozen=True, slots=True)
 class Checkpointed(Reply):
-    """No answer yet: the call still runs, and these steps of it are done."""
+    """No answer yet: the call still runs, and these steps of it are done or these functions deferred."""
 
-    ops: tuple[StepDone, ...]
+    ops: tuple[StepDone | DeferAsked | DeferDropped, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ already open is not opened twice; a run with nothing outstanding never just stop
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -21,6 +21,7 @@ from orchestrator.core import retry
 from orchestrator.core.durations import format_duration
 from orchestrator.core.effect import (
     AddCall,
+    AddFetch,
     AddWake,
     ClosePause,
     Continue,
@@ -40,7 +41,11 @@ from orchestrator.core.message import (
     Asked,
     Cancelled,
     Checkpointed,
+    DeferAsked,
+    DeferDropped,
+    DiscoveryAsked,
     Expired,
+    FetchAsked,
     InvokeAsked,
     Message,
     Op,
@@ -133,6 +138,11 @@ def advance(run: Run, message: Message, policy: Policy, now: datetime, chance: f
             return turn.expired(message)
 
 
+def has_deferred(run: Run) -> bool:
+    """Whether functions are to be started at the run's end, by the steps that are known here."""
+    return any(state.status is StepStatus.DEFERRED for state in run.steps.values())
+
+
 class _Turn:
     """One decision in the making."""
 
@@ -146,15 +156,14 @@ class _Turn:
     # What each message means.
 
     def returned(self, message: Returned) -> Decision:
-        for op in message.ops:
-            if isinstance(op, StepDone):
-                self._step_done(op, message.attempt)
+        self._keep(message.ops, message.attempt)
         return self.finish(Status.COMPLETED, output=message.output)
 
     def threw(self, message: Threw) -> Decision:
         if message.target is not None and self._status(message.target) is not StepStatus.PLANNED:
             return self._decide(End())
-        if message.retryable and message.attempt + 1 < self.policy.max_attempts:
+        self._keep(message.ops, message.attempt)
+        if message.retryable and self._has_attempts(message.attempt):
             after = message.retry_after
             return self._decide(self._retry(message.attempt, message.error, after, message.backoff, message.target))
         return self.finish(Status.FAILED, error=message.error)
@@ -171,8 +180,7 @@ class _Turn:
         return self._after_step(message.target)
 
     def checkpointed(self, message: Checkpointed) -> Decision:
-        for op in message.ops:
-            self._step_done(op, message.attempt)
+        self._keep(message.ops, message.attempt)
         if self.run.step_count > self.policy.max_steps:
             return self._overflowed()
         return self._decide(Continue())
@@ -227,11 +235,30 @@ class _Turn:
             case SleepAsked() if self._is_new(op):
                 self._open(SaveStep(op.id, op.name, op.op, StepStatus.SLEEPING, started_at=self.now, wake_at=op.until))
                 self.effects.append(AddWake(op.id, op.until))
+            case FetchAsked() if self._is_new(op):
+                self._open(SaveStep(op.id, op.name, op.op, StepStatus.PLANNED, started_at=self.now))
+                self.effects.append(AddFetch(op.id, op.request))
             case WaitAsked() | InvokeAsked() | SignalAsked() if self._is_new(op):
                 self._open(SaveStep(op.id, op.name, op.op, StepStatus.WAITING, started_at=self.now, wake_at=op.until))
                 self.effects.append(OpenPause(op))
+            case DeferAsked() | DeferDropped():
+                self._keep([op], message.attempt)
             case _:
                 pass  # Asked for before: what stands for it is under way.
+
+    def _keep(self, ops: Iterable[Op], attempt: int) -> None:
+        """Take what has happened already; whatever else came with it is asked for again by the next call."""
+        for op in ops:
+            match op:
+                case StepDone():
+                    self._step_done(op, attempt)
+                case DeferAsked() if self._status(op.id) is None:
+                    kept = f'{{"function":{json.dumps(op.function)},"data":{op.data}}}'
+                    self._save(SaveStep(op.id, op.name, op.op, StepStatus.DEFERRED, input=kept, started_at=self.now))
+                case DeferDropped() if self._status(op.target) is StepStatus.DEFERRED:
+                    self._save(SaveStep(op.target, op.name, op.op, StepStatus.DROPPED))
+                case _:
+                    pass
 
     def _step_done(self, op: StepDone, attempt: int) -> None:
         if self._takes_outcome(op.id):
@@ -244,12 +271,11 @@ class _Turn:
         planned = self._status(op.id) is StepStatus.PLANNED
         step = SaveStep(op.id, op.name, op.op, StepStatus.FAILED, error=op.error, attempts=message.attempt + 1)
         step = replace(step, started_at=op.started_at)
-        if op.final or message.attempt + 1 >= (op.max_attempts or self.policy.max_attempts):
+        if op.final or not self._has_attempts(message.attempt, op.max_attempts):
             self._close(replace(step, memo=f'{{"error":{op.error}}}'))
             return
-        counted = planned and self._is_counted(op.id)
         status = StepStatus.PLANNED if planned else StepStatus.RETRYING
-        self._save(replace(step, status=status, counted=counted))
+        self._save(replace(step, status=status, counted=self._is_counted(op.id)))
         self.retry = self._retry(message.attempt, op.error, op.retry_after, op.backoff, op.id)
 
     # What becomes of the job.
@@ -264,6 +290,8 @@ class _Turn:
         nothing = _error(
             "NothingToDo", "the app answered without a result and without a step, and nothing is outstanding"
         )
+        if any(isinstance(op, DiscoveryAsked) for op in message.ops) and self._has_attempts(message.attempt):
+            return self._decide(Retry(self.now, message.attempt + 1, nothing))  # Who only ever asks comes to an end.
         return self.threw(Threw(None, message.attempt, nothing, retryable=True))
 
     def _after_step(self, target: str) -> Decision:
@@ -271,7 +299,7 @@ class _Turn:
             return self._decide(self.retry)
         if self._status(target) is StepStatus.PLANNED:
             lost = _error("StepNotFound", "the app was asked for this step and answered with other ones")
-            return self.threw(Threw(target, self.policy.max_attempts, lost, retryable=False))
+            return self.finish(Status.FAILED, error=lost)
         if self.closed and (self.run.pending == 0 or not self._is_counted(target)):
             self.effects.append(Discover())
         return self._decide(End())
@@ -298,9 +326,8 @@ class _Turn:
         state = self._state(step_id)
         return state is not None and state.counted
 
-    def _is_done(self, step_id: str) -> bool:
-        state = self._state(step_id)
-        return state is not None and state.status.done
+    def _has_attempts(self, attempt: int, most: int | None = None) -> bool:
+        return attempt + 1 < (most or self.policy.max_attempts)
 
     def _is_new(self, op: Op) -> bool:
         return self._status(op.id) in (None, StepStatus.RETRYING)

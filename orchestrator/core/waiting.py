@@ -19,6 +19,8 @@ from orchestrator.expressions.index import equality_terms, value_at
 
 #: The name of the error of an app that could not be called.
 UNREACHABLE = "AppUnreachable"
+#: The ops of steps whose requests the server makes.
+REQUESTS = frozenset({"Gateway", "AIGateway"})
 #: A job that nobody has taken for so long tells of a worker that is not there.
 UNTAKEN = timedelta(seconds=5)
 #: Reasons told in the one sentence.
@@ -225,6 +227,8 @@ def _open_steps(facts: Facts) -> Iterator[Reason]:
             yield _event(facts, step, waits[step.id])
         elif step.status is StepStatus.WAITING:
             yield Reason("answer", f'step "{step.name}" waits to be resumed ({step.op})', step.id, step.wake_at)
+        elif step.status is StepStatus.PLANNED and step.op in REQUESTS and step.error is None:
+            yield Reason("request", f'step "{step.name}" waits for the answer to a request ({step.op})', step.id)
 
 
 def _event(facts: Facts, step: Step, wait: EventWait) -> Reason:

@@ -7,7 +7,7 @@ A driver never raises for what an app does or fails to do: an unreachable app, a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
 
@@ -49,6 +49,8 @@ class Call:
     checkpoints_of: str | None = None
     #: The same for all calls of planned steps that get the same memo.
     shared: Shared | None = None
+    #: What the run has deferred, and whether that can still be dropped.
+    defers: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,7 @@ def _body(call: Call) -> bytes:
         generation=call.generation,
         use_api=state.size > MAX_INLINE_STATE,
         checkpoints=_checkpoints(call),
+        defers=call.defers,
     ).encode()
 
 

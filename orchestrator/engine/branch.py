@@ -8,9 +8,10 @@ locked and read anew.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from orchestrator.core.effect import SaveStep, Status
+from orchestrator.core.effect import SaveStep, Status, StepStatus
 from orchestrator.core.function import Function
 from orchestrator.core.run import Decision, Run, StepState
 from orchestrator.drivers.base import Call, Shared
@@ -39,6 +40,8 @@ class Branch:
     state_size: int = 0
     #: Where the run is shared by the calls of several planned steps; nothing of it changes then.
     shared: Shared | None = None
+    #: What the run has deferred, and whether that can still be dropped.
+    defers: dict[str, bool] = field(default_factory=dict)
 
     @classmethod
     def of_new(cls, parts: Parts, run: NewRun, slug: str, event: str) -> Branch | None:
@@ -70,7 +73,8 @@ class Branch:
     @classmethod
     def _with_steps(cls, parts: Parts, conn: Connection, loaded: Loaded) -> Branch:
         stored = loaded.run
-        memos = steps.memos(conn, stored.id)
+        # Before its first call, which whoever begins it notes first, a run can have no steps.
+        memos = steps.memos(conn, stored.id) if stored.status is not Status.QUEUED else []
         known = {memo.id: memo.state for memo in memos}
         done = {memo.id: memo.memo for memo in memos if memo.memo is not None}
         last = max((memo.seq or 0 for memo in memos), default=0)
@@ -78,7 +82,10 @@ class Branch:
         version, loaded = _read(parts, loaded)
         size = sum(map(len, done.values()))
         asked = stored.request_version
-        return cls(loaded, version.function, version.checkpoints, run, known, done, asked, len(done), size)
+        defers = _defers(known)
+        return cls(
+            loaded, version.function, version.checkpoints, run, known, done, asked, len(done), size, defers=defers
+        )
 
     @classmethod
     def as_planned(cls, parts: Parts, run_id: str, last_seq: int) -> Branch | None:
@@ -116,6 +123,7 @@ class Branch:
             job_id=str(lease.job_id),
             generation=lease.generation,
             timeout=parts.settings.call_timeout,
+            defers=self.defers,
             checkpoints_of=self.loaded.run.function_id if self.invites_checkpoints(lease) else None,
             shared=self.shared,
         )
@@ -130,6 +138,7 @@ class Branch:
     def follow(self, decision: Decision) -> None:
         """Take over what the worker itself decided."""
         self.known.update(decision.steps)
+        self.defers |= _defers(decision.steps)
         for effect in decision.effects:
             if isinstance(effect, SaveStep) and effect.memo is not None:
                 self.memo[effect.id] = effect.memo
@@ -161,6 +170,14 @@ def _read(parts: Parts, loaded: Loaded) -> tuple[Version, Loaded]:
     """The run's function, and the run with what that says about it."""
     version = parts.versions.read(loaded)
     return version, replace(loaded, timed=bool(version.function.timeouts))
+
+
+def _defers(steps: Mapping[str, StepState]) -> dict[str, bool]:
+    return {
+        step_id: state.status is StepStatus.DEFERRED
+        for step_id, state in steps.items()
+        if state.status in (StepStatus.DEFERRED, StepStatus.DROPPED)
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from orchestrator import log
 from orchestrator.core.effect import Record
 from orchestrator.core.message import Threw
 from orchestrator.core.run import advance
+from orchestrator.engine.defer import deferred_by
 from orchestrator.engine.enter import follow_up
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import ending_of, tell
@@ -42,6 +43,7 @@ def bury(parts: Parts, lease: Lease, why: str) -> None:
         error = json.dumps({"name": ERROR_NAME, "message": why})
         decision = advance(before, Threw(None, 0, error, retryable=False), parts.settings.policy(1), by.now, 0.0)
         ending = ending_of(loaded, decision, by.now)
+        ending += deferred_by(conn, loaded, decision, by.now)
         limited = loaded.run.limits is not None
         correlation_id = loaded.run.correlation_id
         applied = apply(conn, lease, before, decision, ending, by, correlation_id=correlation_id, limited=limited)

@@ -121,10 +121,14 @@ def _read(parts: Parts, lease: Lease) -> Branch | None:
 
 def _start(parts: Parts, branch: Branch) -> None:
     now, timeouts = parts.clock.now(), branch.function.timeouts
-    with parts.database.write() as conn:
-        started = runs.start(conn, branch.run.id, now)
-        hints = run_timeouts.begin(conn, branch.run.id, timeouts, now) if started and timeouts else []
-    parts.announcer.announce(hints)
+    if timeouts:
+        with parts.database.write() as conn:
+            started = runs.start(conn, branch.run.id, now)
+            hints = run_timeouts.begin(conn, branch.run.id, timeouts, now) if started else []
+        parts.announcer.announce(hints)
+    else:
+        with parts.database.write_one() as conn:
+            runs.start(conn, branch.run.id, now)
     branch.run = replace(branch.run, status=Status.RUNNING)
 
 

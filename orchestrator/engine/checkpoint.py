@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from orchestrator.core.message import Checkpointed
 from orchestrator.core.run import advance
+from orchestrator.engine.defer import deferred_by
 from orchestrator.engine.enter import follow_up
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.settle import ending_of, tell
+from orchestrator.engine.settle import ending_of, step_ids, tell
 from orchestrator.errors import ConflictError, RequestError
 from orchestrator.protocol.checkpoint import Checkpoint
 from orchestrator.store import checkpoints, runs
@@ -26,7 +27,7 @@ def checkpoint(parts: Parts, run_id: str, taken: Checkpoint) -> None:
     by = parts.holder()
     policy = parts.settings.policy(max_attempts=1)
     with parts.database.write() as conn:
-        before = runs.lock(conn, run_id, [step.id for step in taken.steps])
+        before = runs.lock(conn, run_id, step_ids(taken.steps))
         loaded = runs.load(conn, run_id)
         if before is None or loaded is None:
             raise RequestError(f"there is no run {run_id}")
@@ -34,8 +35,8 @@ def checkpoint(parts: Parts, run_id: str, taken: Checkpoint) -> None:
         if lease is None or lease.run_id != run_id or lease.step_id is not None:
             raise _stale(run_id)
         decision = advance(before, Checkpointed(None, lease.attempt, taken.steps), policy, by.now, parts.chance())
-        limited = loaded.run.limits is not None
-        applied = apply(conn, lease, before, decision, ending_of(loaded, decision, by.now), by, limited=limited)
+        ending = ending_of(loaded, decision, by.now) + deferred_by(conn, loaded, decision, by.now)
+        applied = apply(conn, lease, before, decision, ending, by, limited=loaded.run.limits is not None)
         if not applied.accepted:
             raise _stale(run_id)
     follow_up(parts, applied)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from orchestrator import log
 from orchestrator.core.event import Event
 from orchestrator.engine.parts import Parts
 from orchestrator.store import events
 from orchestrator.store.database import IntegrityError, is_about_the_data
-from orchestrator.store.group import GroupCommitter
+from orchestrator.store.group import ClosedError, GroupCommitter
 from orchestrator.store.postgresql import MATCH_BATCH
 
 _log = log.get(__name__)
@@ -34,10 +34,27 @@ class Ingest:
         """Commit the events and announce their matching; returns their ids in order (see `store.events.accept`)."""
         if not received:
             return []
-        ids, heard = self._commit(received)
-        for event in received:
-            _log.info("event received", event=event.name, event_id=event.id, heard=heard)
-        return ids
+        return _told(received, self._commit(received))
+
+    def accept_soon(self, received: Sequence[Event], done: Callable[[list[str] | BaseException], None]) -> None:
+        """The same without waiting: `done` gets the ids, or what went wrong, from another thread."""
+
+        def again(outcome: Accepted | BaseException) -> None:
+            done(outcome if isinstance(outcome, BaseException) else _told(received, outcome))
+
+        def committed(outcome: Accepted | BaseException) -> None:
+            if isinstance(outcome, IntegrityError):  # as in `_commit`
+                self._hand_over(received, again)
+            else:
+                again(outcome)
+
+        self._hand_over(received, committed)
+
+    def _hand_over(self, received: Sequence[Event], done: Callable[[Accepted | BaseException], None]) -> None:
+        try:
+            self._committer.submit_soon(received, done)
+        except ClosedError as closed:
+            done(closed)
 
     def _commit(self, received: Sequence[Event]) -> Accepted:
         try:
@@ -65,3 +82,10 @@ class Ingest:
             answers.append((ids[at : at + len(group)], bool(hints)))
             at += len(group)
         return answers
+
+
+def _told(received: Sequence[Event], accepted: Accepted) -> list[str]:
+    ids, heard = accepted
+    for event in received:
+        _log.info("event received", event=event.name, event_id=event.id, heard=heard)
+    return ids

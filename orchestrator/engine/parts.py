@@ -32,6 +32,8 @@ class Settings:
     max_state_bytes: int = 32 * 1024 * 1024
     retry_interval: timedelta | None = None
     call_timeout: timedelta = timedelta(hours=2)
+    #: Of one request that the server makes for an app.
+    fetch_timeout: timedelta = timedelta(minutes=10)
     #: A worker goes on with the same run this long before it lets others have a turn.
     continue_calls: int = 50
     continue_span: timedelta = timedelta(seconds=5)

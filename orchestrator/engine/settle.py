@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,8 +16,10 @@ from orchestrator.core.message import (
     Asked,
     Cancelled,
     Checkpointed,
+    DeferDropped,
     Expired,
     Message,
+    Op,
     Resumed,
     Returned,
     Threw,
@@ -25,6 +27,7 @@ from orchestrator.core.message import (
     Woke,
 )
 from orchestrator.core.run import Decision, Run, advance
+from orchestrator.engine.defer import deferred_by
 from orchestrator.engine.ends import PlainEnd, plain_end
 from orchestrator.engine.enter import follow_up
 from orchestrator.engine.parts import Parts
@@ -128,7 +131,7 @@ def _settle(
             lease,
             before,
             decision,
-            ending_of(loaded, decision, by.now),
+            ending_of(loaded, decision, by.now) + deferred_by(conn, loaded, decision, by.now, known),
             by,
             opened=opened_by(conn, loaded, decision, by.now),
             correlation_id=loaded.run.correlation_id,
@@ -190,11 +193,14 @@ def _step_ids(message: Message) -> list[str]:
             return [message.step_id]
         case Cancelled() | Expired():
             return []
-        case Returned() | Asked() | Checkpointed() as reply:
-            ids = [op.id for op in reply.ops]
-        case Threw() as reply:
-            ids = []
+        case Returned() | Threw() | Asked() | Checkpointed() as reply:
+            ids = step_ids(reply.ops)
     return [*ids, reply.target] if reply.target is not None else ids
+
+
+def step_ids(ops: Iterable[Op]) -> list[str]:
+    """The steps whose states decide what the ops mean."""
+    return [op.target if isinstance(op, DeferDropped) else op.id for op in ops]
 
 
 def ending_of(loaded: Loaded, decision: Decision, now: datetime) -> list[Event]:

@@ -10,6 +10,7 @@ from orchestrator.engine.bury import crashed
 from orchestrator.engine.call import call
 from orchestrator.engine.cancel_all import cancel_all
 from orchestrator.engine.expire import expire
+from orchestrator.engine.fetch import fetch
 from orchestrator.engine.look_back import look_back
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.resume import cancel_by_event, resume, time_out
@@ -24,6 +25,7 @@ HANDLERS: Mapping[str, Callable[[Parts, Lease, Branch | None], None]] = {
     jobs.CALL: call,
     jobs.CANCEL: cancel_by_event,
     jobs.CANCEL_ALL: cancel_all,
+    jobs.FETCH: fetch,
     jobs.LOOK_BACK: look_back,
     jobs.RESUME: resume,
     jobs.RUN_TIMEOUT: expire,

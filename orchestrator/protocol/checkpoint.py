@@ -13,7 +13,7 @@ from datetime import datetime
 
 import msgspec
 
-from orchestrator.core.message import StepDone
+from orchestrator.core.message import DeferAsked, DeferDropped, StepDone
 from orchestrator.errors import RequestError, TooLargeError
 from orchestrator.protocol.ops import MAX_NAME, MAX_OPS, Circumstances, Refused, WireOp, read_op
 
@@ -21,9 +21,12 @@ _DISPATCH = re.compile(r"([0-9]{1,18})-([0-9]{1,9})")
 _SDK = re.compile(r"([0-9]{1,6})(?:\.|$)")
 _LANGUAGES = ("js", "ts", "typescript", "javascript")
 _FIRST_VERSION = 4
-_SAVED = ("StepRun", "Step")
+_SAVED = ("StepRun", "Step", "DeferAdd", "DeferAbort")
 #: Tells that a step begins; what becomes of it is told later.
 _BEGINS = "StepPlanned"
+
+
+Kept = StepDone | DeferAsked | DeferDropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +39,10 @@ class Dispatch:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Steps done within a call that still runs."""
+    """Steps done, and functions deferred, within a call that still runs."""
 
     dispatch: Dispatch
-    steps: tuple[StepDone, ...]
+    steps: tuple[Kept, ...]
 
 
 class _Body(msgspec.Struct, frozen=True):
@@ -70,20 +73,22 @@ def read_checkpoint(body: bytes, now: datetime) -> Checkpoint:
     return Checkpoint(Dispatch(int(dispatch[1]), int(dispatch[2])), _steps(found.steps or [], now))
 
 
-def _steps(ops: Sequence[WireOp], now: datetime) -> tuple[StepDone, ...]:
+def _steps(ops: Sequence[WireOp], now: datetime) -> tuple[Kept, ...]:
     if len(ops) > MAX_OPS:
         raise RequestError(f"steps has {len(ops)} steps; the limit is {MAX_OPS}")
-    done = list[StepDone]()
+    done = list[Kept]()
     for wire in ops:
         if wire.op == _BEGINS:
             continue
         if wire.op not in _SAVED:
             raise RequestError(f'steps holds "{wire.op[:MAX_NAME]}"; only steps that are done can be checkpointed')
-        done.append(_step(wire, now))
+        step = _step(wire, now)
+        if step is not None:
+            done.append(step)
     return tuple(done)
 
 
-def _step(wire: WireOp, now: datetime) -> StepDone:
+def _step(wire: WireOp, now: datetime) -> Kept | None:
     try:
         op = read_op(wire, Circumstances(now, sdk=""))
     except Refused as refused:
@@ -91,5 +96,5 @@ def _step(wire: WireOp, now: datetime) -> StepDone:
         raise (RequestError(message) if refused.retryable else TooLargeError(message)) from None
     except msgspec.MsgspecError as error:
         raise RequestError(f"the checkpoint cannot be read: {error}") from None
-    assert isinstance(op, StepDone)
+    assert op is None or isinstance(op, Kept)
     return op

@@ -13,6 +13,10 @@ import msgspec
 
 from orchestrator.core.durations import parse_moment
 from orchestrator.core.message import (
+    DeferAsked,
+    DeferDropped,
+    DiscoveryAsked,
+    FetchAsked,
     InvokeAsked,
     Op,
     SignalAsked,
@@ -25,7 +29,7 @@ from orchestrator.core.message import (
 )
 from orchestrator.errors import ExpressionError, RequestError, TooLargeError
 from orchestrator.expressions.cel import compile_expression
-from orchestrator.protocol import run_errors
+from orchestrator.protocol import gateway, run_errors
 
 MAX_OPS = 1_000
 #: Of one step's output, and of its input.
@@ -43,6 +47,8 @@ LONGEST_DEFAULT = timedelta(days=365)
 KIND_RUN = "StepRun"
 #: Ends the run as a plain 200 does; `protocol.reply` reads it.
 RUN_COMPLETE = "RunComplete"
+#: The id of the op that ends a run; a failure under it is the function's own.
+COMPLETE_ID = "0737c22d3bfae812339732d14d8c7dbd6dc4e09c"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -192,6 +198,40 @@ def _wait_for_signal(wire: WireOp, circumstances: Circumstances) -> Op:
     return SignalAsked(step_id, name, wire.op, signal, _until(place, options, circumstances.now), replace)
 
 
+def _gateway(wire: WireOp, _: Circumstances) -> Op:
+    step_id, name = _identity(wire)
+    _check_size(name, "request", value_text(wire.opts))
+    try:
+        asked = gateway.asked(wire.op, _object(wire.opts))
+    except ValueError as error:
+        # Decoders quote what they could not read, which may be a secret.
+        said = "its options cannot be read" if isinstance(error, msgspec.MsgspecError) else str(error)
+        raise _malformed(f'request "{name}": {said}') from None
+    return FetchAsked(step_id, name, wire.op, gateway.text_of(asked))
+
+
+def _defer(wire: WireOp, _: Circumstances) -> Op | None:
+    """What cannot be deferred is left out: the SDK promises that deferring never fails a function."""
+    step_id, name = _identity(wire)
+    options = _object(wire.opts)
+    function, data = _string(options.get("fn_slug")), value_text(options.get("input", msgspec.Raw()))
+    if data == "null":
+        data = "{}"
+    if not function or not data.startswith("{") or len(data.encode()) > MAX_STEP_VALUE:
+        return None
+    return DeferAsked(step_id, name, wire.op, function.replace("\0", ""), data)
+
+
+def _drop_deferred(wire: WireOp, _: Circumstances) -> Op | None:
+    step_id, name = _identity(wire)
+    target = _string(_object(wire.opts).get("target_hashed_id"))
+    return DeferDropped(step_id, name, wire.op, target) if target else None
+
+
+def _discovery(wire: WireOp, _: Circumstances) -> Op:
+    return DiscoveryAsked(*_identity(wire), wire.op)
+
+
 def _until(place: str, options: dict[str, msgspec.Raw], now: datetime) -> datetime:
     text = _string(options.get("timeout"))
     return _moment(place, text, now) if text else now + LONGEST_DEFAULT
@@ -220,6 +260,11 @@ def _unserved(wire: WireOp, circumstances: Circumstances) -> Op:
 
 
 OPS: Mapping[str, Callable[[WireOp, Circumstances], Op | None]] = {
+    "AIGateway": _gateway,
+    "DeferAbort": _drop_deferred,
+    "DeferAdd": _defer,
+    "DiscoveryRequest": _discovery,
+    "Gateway": _gateway,
     "InvokeFunction": _invoke,
     "None": _nothing,
     "Sleep": _sleep,

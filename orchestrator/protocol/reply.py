@@ -10,11 +10,20 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from orchestrator.core.message import Asked, Op, Returned, Threw
+from orchestrator.core.message import Asked, Op, Returned, StepErrored, Threw
 from orchestrator.core.retry import RETRY_AFTER_MAX
 from orchestrator.protocol import headers as names
 from orchestrator.protocol import run_errors
-from orchestrator.protocol.ops import MAX_OPS, RUN_COMPLETE, Circumstances, Refused, WireOp, read_op, value_text
+from orchestrator.protocol.ops import (
+    COMPLETE_ID,
+    MAX_OPS,
+    RUN_COMPLETE,
+    Circumstances,
+    Refused,
+    WireOp,
+    read_op,
+    value_text,
+)
 
 _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]+)?")
 _VERSION = re.compile(r"-?[0-9]{1,4}")
@@ -87,7 +96,7 @@ def _reply(answer: _Answer, target: str | None, attempt: int, now: datetime) -> 
     return Threw(target, attempt, run_errors.error_object(_error_body(answer.body)), not no_retry, retry_after)
 
 
-def _asked(answer: _Answer, target: str | None, attempt: int, now: datetime) -> Returned | Asked:
+def _asked(answer: _Answer, target: str | None, attempt: int, now: datetime) -> Returned | Threw | Asked:
     sdk = answer.headers[names.SDK][:_MAX_SDK]
     after = _retry_after(answer.headers, now)
     circumstances = Circumstances(now, sdk, _no_retry(answer.headers), after)
@@ -96,6 +105,8 @@ def _asked(answer: _Answer, target: str | None, attempt: int, now: datetime) -> 
         if wire.op == RUN_COMPLETE:
             return Returned(target, attempt, value_text(wire.data), tuple(ops))
         op = read_op(wire, circumstances)
+        if isinstance(op, StepErrored) and op.id == COMPLETE_ID and target is None:
+            return Threw(target, attempt, op.error, not op.final, op.retry_after, ops=tuple(ops))
         if op is not None:
             ops.append(op)
     return Asked(target, attempt, tuple(ops))

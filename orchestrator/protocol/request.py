@@ -55,11 +55,13 @@ def request_body(
     generation: int,
     use_api: bool,
     checkpoints: tuple[str, str] | None = None,
+    defers: Mapping[str, bool] | None = None,
 ) -> str:
     """Write the body of a call.
 
     With `use_api` the SDK is told to fetch events and memos; the first event is sent all the same, as SDKs demand it.
     `checkpoints` (the function's id and that of the dispatch) invites the TypeScript SDK to send some.
+    `defers` are what the run has deferred, and whether that can still be dropped.
     """
     # The URL and a header name the step that is called; `step_id` was recorded as "step" in every call.
     invitation = f'"fn_id":{_text(checkpoints[0])},"qi_id":{_text(checkpoints[1])},' if checkpoints else ""
@@ -68,9 +70,10 @@ def request_body(
         f'"job_id":{_text(job_id)},"max_attempts":{max_attempts},"run_id":{_text(run_id)},'
         f'"stack":{{"current":{current},"stack":[{state.stack}]}},"step_id":"{TOP}","use_api":{_flag(use_api)}}}'
     )
+    deferred = ",".join(f'{_text(it)}:{{"abortable":{_flag(still)}}}' for it, still in (defers or {}).items())
     events, steps = ("", "") if use_api else (state.events, state.steps)
     return (
-        f'{{"ctx":{context},"defers":{{}},"event":{state.first_event},"events":[{events}],"steps":{{{steps}}},'
+        f'{{"ctx":{context},"defers":{{{deferred}}},"event":{state.first_event},"events":[{events}],"steps":{{{steps}}},'
         f'"use_api":{_flag(use_api)},"version":{request_version}}}'
     )
 

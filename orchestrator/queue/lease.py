@@ -41,7 +41,7 @@ class Holdings:
 
     def take(self, ids: Sequence[int], now: datetime) -> list[Lease]:
         """Lease those of the jobs that are ready and due."""
-        with self._database.write() as conn:
+        with self._database.write_one() as conn:
             taken = jobs.lease(conn, ids, self.owner, now, now + self.span)
         self.keep(taken)
         return taken

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from orchestrator.core.effect import (
     AddCall,
+    AddFetch,
     AddWake,
     ClosePause,
     Continue,
@@ -250,6 +251,10 @@ def _write_jobs(conn: Connection, run_id: str, decision: Decision, applied: Appl
             case AddWake(step_id, at):
                 key = f"wake:{run_id}:{step_id}"
                 applied.hints.append(jobs.add(conn, jobs.WAKE, key, at, run_id=run_id, step_id=step_id))
+            case AddFetch(step_id, request):
+                key = f"fetch:{run_id}:{step_id}"
+                whose = {"run_id": run_id, "step_id": step_id}
+                applied.hints.append(jobs.add(conn, jobs.FETCH, key, by.now, payload=request, **whose))
             case ClosePause(step_id):
                 pauses.drop_timeout(conn, run_id, step_id)
             case Discover():

@@ -86,6 +86,12 @@ class Database:
         with self._readers.connect() as connection:
             yield connection
 
+    @contextmanager
+    def write_one(self) -> Iterator[Connection]:
+        """A transaction of one statement: on PostgreSQL without what brackets one, three of four messages."""
+        with self.read() if self.kind == "postgresql" else self.write() as connection:
+            yield connection
+
     def close(self) -> None:
         """Close every connection; the database may be used again afterwards."""
         with self._lock:

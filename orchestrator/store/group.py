@@ -4,7 +4,8 @@ Theory.  At any moment at most one thread owns the right to write (`_busy`).  A 
 the right and writes its own item at once, in its own thread: a lone caller waits for nothing.  A caller who finds it
 taken leaves its item in `_waiting` and sleeps on its own lock.  An owner who is done gives the right back if nobody
 waits, else hands it, still taken, to the committer thread, which writes group after group until nobody waits.  So no
-wake-up is lost, nobody overtakes those who wait, and a group grows by itself with the time one write takes.
+wake-up is lost, nobody overtakes those who wait, and a group grows by itself with the time one write takes.  A caller
+that must not sleep, as an event loop must not, leaves its item there in any case, and is told the outcome.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class GroupCommitter(Generic[T, R]):
         """Forget the threads, and with them what they held: none of them lives on in a forked child."""
         self._gate = threading.Lock()
         self._idle = threading.Condition(self._gate)
-        self._waiting: deque[_Waiting[T, R]] = deque()
+        self._waiting: deque[_Waiting[T, R] | _Handed[T, R]] = deque()
         self._busy: bool = False
         self._bell: SimpleQueue[bool] = SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -77,6 +78,20 @@ class GroupCommitter(Generic[T, R]):
             return self._write_alone(item)
         finally:
             self._pass_on()
+
+    def submit_soon(self, item: T, done: Callable[[R | BaseException], None]) -> None:
+        """Hand an item over and go on: `done` gets its result, or what its write raised.
+
+        `done` is called by the committer thread, must be quick, and must not raise.
+        """
+        with self._gate:
+            if self._closed:
+                raise ClosedError
+            self._waiting.append(_Handed(item, self._weight(item), done))
+            if self._busy:
+                return
+            self._busy = True
+        self._pass_on()
 
     def close(self) -> None:
         """Refuse new items, and return when those already submitted are written."""
@@ -122,9 +137,9 @@ class GroupCommitter(Generic[T, R]):
         while group := self._next_group():
             self._commit(group)
 
-    def _next_group(self) -> list[_Waiting[T, R]]:
+    def _next_group(self) -> list[_Waiting[T, R] | _Handed[T, R]]:
         """The longest-waiting items that fit together, one too heavy alone; if none waits, the right is given back."""
-        group: list[_Waiting[T, R]] = []
+        group: list[_Waiting[T, R] | _Handed[T, R]] = []
         room = self._max_items
         with self._gate:
             while self._waiting:
@@ -136,7 +151,7 @@ class GroupCommitter(Generic[T, R]):
                 self._give_back()
         return group
 
-    def _commit(self, group: list[_Waiting[T, R]]) -> None:
+    def _commit(self, group: list[_Waiting[T, R] | _Handed[T, R]]) -> None:
         try:
             results = self._write_all([waiting.item for waiting in group])
         except Exception as error:
@@ -150,7 +165,7 @@ class GroupCommitter(Generic[T, R]):
             for waiting, result in zip(group, results, strict=True):
                 waiting.succeed(result)
 
-    def _commit_apart(self, group: list[_Waiting[T, R]]) -> None:
+    def _commit_apart(self, group: list[_Waiting[T, R] | _Handed[T, R]]) -> None:
         for waiting in group:
             try:
                 waiting.succeed(self._write_alone(waiting.item))
@@ -195,7 +210,24 @@ class _Waiting(Generic[T, R]):
         self._done.release()
 
 
-def _fail(group: list[_Waiting[T, R]], error: BaseException) -> None:
+class _Handed(Generic[T, R]):
+    """An item whose caller does not sleep, and what is to be told its outcome."""
+
+    __slots__ = ("_done", "item", "weight")
+
+    def __init__(self, item: T, weight: int, done: Callable[[R | BaseException], None]) -> None:
+        self.item = item
+        self.weight = weight
+        self._done = done
+
+    def succeed(self, result: R) -> None:
+        self._done(result)
+
+    def fail(self, error: BaseException) -> None:
+        self._done(error)
+
+
+def _fail(group: Sequence[_Waiting[T, R] | _Handed[T, R]], error: BaseException) -> None:
     for waiting in group:
         waiting.fail(error)
 

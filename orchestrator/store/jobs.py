@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, ins
 
 from orchestrator.store.tables import apps, functions, jobs, runs
 
-MATCH, CALL, WAKE = "match", "call", "wake"
+MATCH, CALL, WAKE, FETCH = "match", "call", "wake", "gateway"
 RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
 RUN_TIMEOUT, CANCEL_ALL = "run_timeout", "cancel_all"
 

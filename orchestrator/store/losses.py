@@ -12,6 +12,7 @@ from orchestrator.store.jobs import (
     BY_ID,
     DEAD,
     FENCE,
+    FETCH,
     INSERT,
     IS_LEASED,
     IS_READY,
@@ -100,8 +101,12 @@ def crashes_so_far(conn: Connection, lease: Lease) -> int | None:
 
 
 def keep_dead(conn: Connection, lease: Lease, now: datetime, why: str) -> None:
-    """Keep a job of a run that just ended, as a dead one: for people to look at, and to requeue."""
-    row = new_row(lease.kind, lease.key, now, lease.run_id, lease.step_id, lease.payload)
+    """Keep a job of a run that just ended, as a dead one: for people to look at, and to requeue.
+
+    What a request holds is not kept: to requeue it asks the app anew, and there are secrets in it.
+    """
+    payload = lease.payload if lease.kind != FETCH else None
+    row = new_row(lease.kind, lease.key, now, lease.run_id, lease.step_id, payload)
     conn.execute(INSERT, row | {"state": DEAD, "crashes": lease.crashes + 1, "error": why})
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import Engine
 
 from orchestrator.core.effect import Continue, Finish, SaveStep
 from orchestrator.core.event import Event, patterns
-from orchestrator.core.run import Decision, Run
+from orchestrator.core.run import Decision, Run, has_deferred
 from orchestrator.ids import ulid_as_uuid, ulid_from_bytes
 from orchestrator.store import postgresql_slots
 from orchestrator.store.events import StoredEvent
@@ -208,7 +208,7 @@ class HotPath:
         match decision.effects, decision.then:
             case (SaveStep(fresh=True) as step,), Continue() if step.status.done:
                 return self._step(lease, step, before.last_seq + 1, now)
-            case (Finish() as finish,), _:
+            case (Finish() as finish,), _ if not has_deferred(before):
                 return self._finish(lease, before, finish, ending, now, limited)
             case _:
                 return None

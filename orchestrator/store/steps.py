@@ -24,6 +24,12 @@ _MEMO = (
     .order_by(steps.c.seq.is_(None), steps.c.seq, steps.c.id)
 )
 _MEMO_UNTIL = select(steps.c.id, steps.c.memo).where(_OF_RUN, steps.c.seq <= bindparam("last")).order_by(steps.c.seq)
+_DEFERRED = (
+    select(steps.c.id, steps.c.input)
+    .where(_OF_RUN, steps.c.status == bindparam("deferred"))
+    .order_by(steps.c.started_at, steps.c.id)
+    .limit(bindparam("most"))
+)
 _LIST = select(steps).where(_OF_RUN)
 _INSERT = insert(steps)
 
@@ -104,6 +110,12 @@ def of_run(conn: Connection, run_id: str) -> list[StoredStep]:
         for row in rows
     ]
     return sorted(found, key=lambda step: (step.seq is None, step.seq or 0, step.name))
+
+
+def deferred(conn: Connection, run_id: str, most: int) -> list[tuple[str, str]]:
+    """What the run has deferred and not dropped, with the input of each, in the order in which that was asked for."""
+    values = {"of_run": run_id, "deferred": StepStatus.DEFERRED.value, "most": most}
+    return [(row.id, row.input or "{}") for row in conn.execute(_DEFERRED, values)]
 
 
 def save(conn: Connection, run_id: str, saved: Sequence[SaveStep], now: datetime, after: int | None = None) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ID = "01J00000000000000000000000"
 GUARDED = [
+    ("POST", "/v1/traces/userland"),
+    ("POST", "/v0/telemetry"),
     ("GET", "/dev"),
     ("POST", "/fn/register"),
     ("PUT", "/fn/register"),

@@ -138,6 +138,98 @@ def elsewhere(environ: WSGIEnvironment, start_response: StartResponse) -> Iterab
     return [b"elsewhere"]
 
 
+# --- without a thread
+
+
+class LaterServer(EventServer):
+    """The same, asked without a thread where that may be."""
+
+    @property
+    def app(self) -> IngestApp:
+        return IngestApp(
+            elsewhere,
+            self.accept,
+            self.authorize,
+            accept_soon=self.accept_soon,
+            clock=SettableClock(NOW),
+            limits=self.limits,
+            server_kind="cloud",
+        )
+
+    def accept_soon(self, events: Sequence[Event], done: Callable[[list[str] | BaseException], None]) -> None:
+        try:
+            done(self.accept(events))
+        except Exception as error:
+            done(error)
+
+    def post_soon(self, body: bytes, **environ: Any) -> Answer | None:
+        answered: list[Answer] = []
+
+        def answer(status: str, headers: Sequence[tuple[str, str]], content: bytes) -> None:
+            answered.append(Answer(int(status.split()[0]), dict(headers), content))
+
+        request = {
+            "REQUEST_METHOD": "POST",
+            "PATH_INFO": "/e/key",
+            "CONTENT_TYPE": "application/json",
+            "CONTENT_LENGTH": str(len(body)),
+            "wsgi.input": BytesIO(body),
+            **environ,
+        }
+        taken = self.app.answer_soon(request, answer)
+        assert taken is bool(answered)
+        return answered[0] if taken else None
+
+
+@pytest.mark.parametrize(
+    ("environ", "body"),
+    [
+        ({}, b'{"name":"a","data":{"x":1}}'),
+        ({}, b'[{"name":"a"},{"name":"b"}]'),
+        ({}, b"[]"),
+        ({}, b"nonsense"),
+        ({}, b'[{"name":"a"},{"name":""}]'),
+        ({}, b'[{"name":"a"},{"name":"b"},{"name":"c"},{"name":"d"}]'),
+        ({}, b'{"name":"' + b"a" * 300 + b'"}'),
+        ({}, b" " * 1_500),
+        ({"CONTENT_LENGTH": "100"}, b'{"name":"a"}'),
+        ({"CONTENT_TYPE": ""}, b'{"name":"a"}'),
+        ({"PATH_INFO": "/e/"}, b'{"name":"a"}'),
+        ({"PATH_INFO": "/e/unknown"}, b'{"name":"a"}'),
+        ({"PATH_INFO": "/e/none"}, b'{"name":"a"}'),
+    ],
+)
+@pytest.mark.parametrize("failure", [None, ZeroDivisionError("secret"), ConflictError("The database is read-only")])
+def test_an_answer_is_byte_for_byte_the_same_without_a_thread(
+    environ: dict[str, str], body: bytes, failure: Exception | None
+) -> None:
+    environ = {"HTTP_X_INNGEST_EVENT_ID_SEED": SEED, **environ}
+    threaded, later = EventServer(SMALL, failure), LaterServer(SMALL, failure)
+
+    assert threaded.post(body, **{"CONTENT_LENGTH": str(len(body)), **environ}) == later.post_soon(body, **environ)
+    assert threaded.stored == later.stored
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"REQUEST_METHOD": "GET"},
+        {"REQUEST_METHOD": "OPTIONS"},
+        {"PATH_INFO": "/v1/events"},
+        {"PATH_INFO": "/e/key/more"},
+        {"CONTENT_LENGTH": "100000"},
+        {"CONTENT_LENGTH": ""},
+        {"HTTP_CONTENT_ENCODING": "gzip"},
+        {"CONTENT_TYPE": FORM},
+        {"CONTENT_TYPE": " Multipart/Form-Data; boundary=x"},
+    ],
+)
+def test_what_may_take_long_to_read_is_left_to_a_thread(environ: dict[str, str]) -> None:
+    server = LaterServer(failure=AssertionError("nothing is stored"))
+
+    assert server.post_soon(b'{"name":"a"}', **environ) is None
+
+
 # --- good answers
 
 

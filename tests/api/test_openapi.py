@@ -85,3 +85,9 @@ def test_an_event_is_shown_as_documented(world: World, client: FlaskClient, docu
     shown = client.get(f"/v1/events/{event.id}").get_json()["data"]
 
     assert set(document["components"]["schemas"]["EventShape"]["properties"]) - {"warning"} == set(shown)
+
+
+def test_the_document_knows_every_status_that_a_step_can_have(document: dict[str, Any]) -> None:
+    documented = re.findall(r"'enum': \[('Planned'[^\]]*)\]", str(document))
+
+    assert {str([status.value.capitalize() for status in StepStatus])[1:-1]} == set(documented)

@@ -23,7 +23,11 @@ class Witness:
         self.repeated: list[tuple[str, str]] = []
         self.ended = Counter[str]()
         app.on_call = self.note
-        app.serve([self._chain(), self._nap(), self._group()], sync=False)
+        app.serve(self.functions(), sync=False)
+
+    def functions(self) -> list[inngest.Function[Any]]:
+        """What the app serves."""
+        return [self._chain(), self._nap(), self._group()]
 
     def _chain(self) -> inngest.Function[Any]:
         @self.app.function("chain", "chaos/chain", retries=20)
@@ -72,6 +76,6 @@ class Witness:
 
     def note(self, body: Any) -> None:
         """Note the steps a call says are done: their bodies must not run any more."""
-        done = {memo["data"] for memo in body["steps"].values() if isinstance(memo, dict) and "data" in memo}
+        done = [memo["data"] for memo in body["steps"].values() if isinstance(memo, dict) and "data" in memo]
         with self.lock:
             self.told_done[body["ctx"]["run_id"]] |= {name for name in done if isinstance(name, str)}

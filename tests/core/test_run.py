@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from orchestrator.core.effect import (
     AddCall,
+    AddFetch,
     AddWake,
     ClosePause,
     Continue,
@@ -26,7 +28,11 @@ from orchestrator.core.message import (
     Asked,
     Cancelled,
     Checkpointed,
+    DeferAsked,
+    DeferDropped,
+    DiscoveryAsked,
     Expired,
+    FetchAsked,
     InvokeAsked,
     Op,
     Resumed,
@@ -42,7 +48,7 @@ from orchestrator.core.message import (
     WaitAsked,
     Woke,
 )
-from orchestrator.core.run import Decision, Policy, Run, StepState, advance
+from orchestrator.core.run import Decision, Policy, Run, StepState, advance, has_deferred
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 POLICY = Policy(max_attempts=3, max_steps=100)
@@ -88,7 +94,7 @@ def test_a_returned_value_completes_the_run():
     decision = decide(Run("r"), Returned(None, 0, '{"a":1}'))
 
     assert (Finish(Status.COMPLETED, '{"a":1}', None),) == decision.effects
-    assert decision.run.status is Status.COMPLETED
+    assert (Status.COMPLETED, End()) == (decision.run.status, decision.then)
 
 
 def test_a_done_step_is_memoised_and_the_run_goes_on_at_once():
@@ -97,6 +103,10 @@ def test_a_done_step_is_memoised_and_the_run_goes_on_at_once():
     [step] = decision.effects
     assert ('{"data":{"x":[]}}', 1, True) == (step.memo, step.attempts, step.fresh)
     assert Continue() == decision.then
+
+
+def test_the_run_goes_on_after_a_done_step_whatever_else_is_open():
+    assert Continue() == decide(with_steps(s=StepStatus.SLEEPING), asked(done("a"))).then
 
 
 def test_several_done_steps_of_one_answer_are_all_memoised():
@@ -113,6 +123,53 @@ def test_a_failed_step_with_attempts_left_is_tried_again_after_the_back_off(atte
     assert {"a": StepStatus.RETRYING} == saved(decision)
     wait = timedelta(seconds=15 if attempt == 0 else 30)
     assert Retry(NOW + wait, attempt + 1, ERROR) == decision.then
+
+
+@pytest.mark.parametrize("status", [None, StepStatus.RETRYING, StepStatus.PLANNED])
+@pytest.mark.parametrize(("attempt", "final"), [(0, False), (1, False), (1, True)])
+def test_a_failed_step_tells_how_often_and_since_when_it_was_tried(status, attempt, final):
+    run = with_steps(a=status) if status else Run("r")
+    op = replace(errored("a", final=final), started_at=NOW)
+
+    [step] = [it for it in decide(run, asked(op, attempt=attempt)).effects if isinstance(it, SaveStep)]
+
+    assert (attempt + 1, NOW) == (step.attempts, step.started_at)
+
+
+@pytest.mark.parametrize("message", [asked(errored("a"), attempt=1), Threw(None, 1, ERROR, retryable=True)])
+def test_a_failed_attempt_is_told_in_the_history_with_the_time_of_the_next(message):
+    [record] = [it for it in decide(Run("r"), message).effects if isinstance(it, Record)]
+
+    next_at = (NOW + timedelta(seconds=30)).isoformat()
+    step = "a" if isinstance(message, Asked) else None
+    assert ("attempt failed", step, 1) == (record.kind, record.step_id, record.attempt)
+    assert {"error": json.loads(ERROR), "next_at": next_at} == json.loads(record.data)
+
+
+@pytest.mark.parametrize(("counted", "pending"), [(True, 1), (False, 0)])
+def test_a_planned_step_that_is_tried_again_counts_as_before(counted, pending):
+    run = Run("r", pending=pending, open=1, step_count=1, steps={"a": StepState(StepStatus.PLANNED, counted)})
+
+    decision = decide(run, asked(errored("a"), target="a"))
+
+    assert StepState(StepStatus.PLANNED, counted) == decision.steps["a"]
+    assert [counted] == [effect.counted for effect in decision.effects if isinstance(effect, SaveStep)]
+
+
+@pytest.mark.parametrize(("most", "attempt", "again"), [(5, 3, True), (5, 4, False), (1, 0, False)])
+def test_a_step_may_have_a_number_of_attempts_of_its_own(most, attempt, again):
+    decision = decide(Run("r"), asked(replace(errored("a"), max_attempts=most), attempt=attempt))
+
+    assert again is isinstance(decision.then, Retry)
+
+
+@pytest.mark.parametrize("wait", [timedelta(), timedelta(seconds=7)])
+@pytest.mark.parametrize("policy", [POLICY, replace(POLICY, retry_interval=timedelta(seconds=2))])
+def test_a_wait_of_its_own_is_taken_as_it_is(policy, wait):
+    step = asked(replace(errored("a"), backoff=wait))
+    function = Threw(None, 0, ERROR, retryable=True, backoff=wait)
+
+    assert [NOW + wait] * 2 == [decide(Run("r"), message, policy).then.at for message in (step, function)]
 
 
 @pytest.mark.parametrize(("final", "attempt"), [(True, 0), (False, 2)])
@@ -160,7 +217,7 @@ def test_the_end_of_a_sleep_memoises_null_and_discovers():
 
     step, discover = decision.effects
     assert ("null", StepStatus.COMPLETED, Discover()) == (step.memo, step.status, discover)
-    assert 0 == decision.run.open
+    assert (0, End()) == (decision.run.open, decision.then)
 
 
 def test_a_group_of_planned_steps_is_called_one_by_one_and_joined_once():
@@ -180,8 +237,9 @@ def test_a_race_discovers_after_each_of_its_steps():
     plan = decide(Run("r"), asked(planned("a", race=True), planned("b", race=True)))
     run = Run("r", pending=plan.run.pending, open=plan.run.open, steps=plan.steps)
 
-    assert Discover() in decide(run, asked(done("a"), target="a")).effects
-    assert 0 == run.pending
+    decision = decide(run, asked(done("a"), target="a"))
+    assert Discover() in decision.effects
+    assert (0, End()) == (run.pending, decision.then)
 
 
 def test_a_sleep_beside_planned_steps_leaves_the_discovery_to_the_join():
@@ -209,6 +267,14 @@ def test_a_planned_step_with_attempts_left_stays_open():
     assert isinstance(decision.then, Retry)
 
 
+@pytest.mark.parametrize("status", [StepStatus.PLANNED, StepStatus.RETRYING])
+def test_a_step_that_has_a_row_is_changed_and_not_counted_again(status):
+    decision = decide(with_steps(a=status), asked(done("a"), target="a"))
+
+    step = decision.effects[0]
+    assert (False, 1) == (step.fresh, decision.run.step_count)
+
+
 def test_a_step_that_failed_on_the_spot_may_be_planned_later():
     run = with_steps(a=StepStatus.RETRYING)
 
@@ -226,6 +292,13 @@ def test_nothing_changes_a_step_that_is_done(status, message):
     assert () == decide(run, message).effects
 
 
+@pytest.mark.parametrize("message", [asked(done("a", "2"), target="a"), asked(errored("a"), target="a")])
+def test_a_late_answer_for_a_step_that_is_done_leads_nowhere(message):
+    decision = decide(with_steps(a=StepStatus.COMPLETED), message)
+
+    assert ((), End()) == (decision.effects, decision.then)
+
+
 def test_a_late_error_of_a_planned_step_that_is_done_neither_retries_nor_fails_the_run():
     run = with_steps(a=StepStatus.COMPLETED, b=StepStatus.SLEEPING)
 
@@ -233,9 +306,17 @@ def test_a_late_error_of_a_planned_step_that_is_done_neither_retries_nor_fails_t
         assert ((), End()) == (decide(run, message).effects, decide(run, message).then)
 
 
+def test_a_call_of_a_planned_step_that_failed_is_an_attempt_like_any_other():
+    run = with_steps(pending=1, a=StepStatus.PLANNED)
+
+    assert isinstance(decide(run, Threw("a", 0, ERROR, retryable=True)).then, Retry)
+    assert Status.FAILED is decide(run, Threw("a", 0, ERROR, retryable=False)).run.status
+
+
 def test_a_second_wake_of_the_same_sleep_changes_nothing():
-    assert () == decide(with_steps(s=StepStatus.COMPLETED), Woke("s")).effects
-    assert () == decide(Run("r"), Woke("s")).effects
+    for run in (with_steps(s=StepStatus.COMPLETED), Run("r")):
+        decision = decide(run, Woke("s"))
+        assert ((), End()) == (decision.effects, decision.then)
 
 
 @pytest.mark.parametrize("status", [status for status in Status if status.final])
@@ -261,7 +342,9 @@ def test_an_empty_answer_while_others_are_open_ends_the_branch():
 
 
 def test_an_empty_answer_with_nothing_outstanding_is_tried_again_and_then_fails_the_run():
-    assert isinstance(decide(Run("r"), asked()).then, Retry)
+    again = decide(Run("r"), asked()).then
+
+    assert (Retry, NOW + timedelta(seconds=15), 1) == (type(again), again.at, again.attempt)
     assert Status.FAILED is decide(Run("r"), asked(attempt=2)).run.status
 
 
@@ -281,6 +364,19 @@ def test_more_steps_than_allowed_fail_the_run():
     decision = decide(Run("r", step_count=100), asked(done("one-more")))
 
     assert "InngestErrFunctionOverflowed" in decision.effects[-1].error
+
+
+def test_as_many_steps_as_allowed_are_fine():
+    steps = (StepDone("a", "a", "StepRun", "1"),)
+
+    assert Continue() == decide(Run("r", step_count=99), asked(*steps)).then
+    assert Status.RUNNING is decide(Run("r", step_count=99), Checkpointed(None, 0, steps)).run.status
+
+
+def test_what_is_not_done_at_the_end_is_not_kept():
+    decision = decide(Run("r"), Returned(None, 0, "7", ops=(errored("a"), sleep("s"))))
+
+    assert (Finish(Status.COMPLETED, "7"),) == decision.effects
 
 
 def test_steps_reported_with_the_end_are_kept():
@@ -361,6 +457,7 @@ def test_an_answer_is_memoised_as_it_is_and_the_function_goes_on():
     step, closed, discover = decision.effects
     assert (StepStatus.COMPLETED, '{"name":"shop/paid"}') == (step.status, step.memo)
     assert (ClosePause("a"), Discover(), 0) == (closed, discover, decision.run.open)
+    assert End() == decision.then
 
 
 def test_a_failure_of_what_was_waited_for_is_an_error_of_the_step():
@@ -380,7 +477,9 @@ def test_a_timeout_is_null_unless_it_is_a_failure(error: str | None, memo: str):
 @pytest.mark.parametrize("message", [Resumed("a", "1"), TimedOut("a")])
 @pytest.mark.parametrize("status", [StepStatus.COMPLETED, StepStatus.FAILED, StepStatus.SLEEPING, StepStatus.PLANNED])
 def test_an_answer_for_what_does_not_wait_changes_nothing(message: Resumed | TimedOut, status: StepStatus):
-    assert () == decide(with_steps(a=status), message).effects
+    decision = decide(with_steps(a=status), message)
+
+    assert ((), End()) == (decision.effects, decision.then)
 
 
 def test_an_answer_beside_pending_steps_leads_to_no_discovery():
@@ -419,3 +518,113 @@ def test_a_run_that_has_begun_cannot_miss_its_begin():
     run = Run("r", Status.RUNNING)
 
     assert Decision(run, (), End()) == decide(run, Expired("start", timedelta(minutes=5)))
+
+
+def test_a_request_is_made_and_the_run_rests():
+    decision = decide(Run("r"), asked(FetchAsked("f", "F", "Gateway", "{}")))
+
+    assert ({"f": StepStatus.PLANNED}, End()) == (saved(decision), decision.then)
+    assert AddFetch("f", "{}") in decision.effects
+    assert (1, 0) == (decision.run.open, decision.run.pending)
+
+
+def test_a_request_under_way_is_not_made_twice():
+    run = with_steps(f=StepStatus.PLANNED, b=StepStatus.SLEEPING)
+
+    assert ((), End()) == (lambda it: (it.effects, it.then))(decide(run, asked(FetchAsked("f", "F", "Gateway", "{}"))))
+
+
+def test_the_answer_to_a_request_leads_to_a_discovery_whatever_else_is_open():
+    steps = {"f": StepState(StepStatus.PLANNED), "a": StepState(StepStatus.PLANNED, counted=True)}
+    run = Run("r", pending=1, open=2, step_count=2, steps=steps)
+
+    decision = decide(run, asked(done("f"), target="f"))
+
+    assert Discover() in decision.effects
+    assert (1, 1) == (decision.run.open, decision.run.pending)
+
+
+def test_a_request_that_failed_is_made_again_by_the_same_job():
+    run = Run("r", open=1, step_count=1, steps={"f": StepState(StepStatus.PLANNED)})
+
+    decision = decide(run, asked(errored("f"), target="f"))
+
+    assert isinstance(decision.then, Retry)
+    assert ({"f": StepStatus.PLANNED}, 1, 0) == (saved(decision), decision.run.open, decision.run.pending)
+
+
+def test_an_app_that_asks_to_be_called_again_is_called_at_once_but_not_for_ever():
+    ask = DiscoveryAsked("d", "D", "DiscoveryRequest")
+
+    again = decide(Run("r"), asked(ask, attempt=1)).then
+    last = decide(Run("r"), asked(ask, attempt=2))
+
+    assert (Retry, NOW, 2) == (type(again), again.at, again.attempt)
+    assert Status.FAILED is last.run.status
+
+
+def test_a_wish_to_be_called_again_says_nothing_beside_a_step():
+    ask = DiscoveryAsked("d", "D", "DiscoveryRequest")
+
+    assert Continue() == decide(Run("r"), asked(ask, done("a"))).then
+    assert End() == decide(Run("r"), asked(ask, sleep("s"))).then
+
+
+LATER = DeferAsked("l", "L", "DeferAdd", "app-later", '{"n":1}')
+NEVER = DeferDropped("n", "N", "DeferAbort", "l")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        asked(LATER, done("a")),
+        Returned(None, 0, "1", ops=(LATER,)),
+        Threw(None, 0, ERROR, retryable=True, ops=(LATER,)),
+        Threw(None, 0, ERROR, retryable=False, ops=(LATER,)),
+        Checkpointed(None, 0, (LATER,)),
+    ],
+)
+def test_what_is_deferred_is_kept_whatever_it_came_with(message):
+    decision = decide(Run("r"), message)
+
+    [kept] = [it for it in decision.effects if isinstance(it, SaveStep) and it.id == "l"]
+    assert (StepStatus.DEFERRED, None, NOW) == (kept.status, kept.memo, kept.started_at)
+    assert {"function": "app-later", "data": {"n": 1}} == json.loads(kept.input)
+    assert (0, 0) == (decision.run.open, decision.run.pending)
+
+
+@pytest.mark.parametrize("status", [StepStatus.DEFERRED, StepStatus.DROPPED, StepStatus.COMPLETED])
+def test_what_was_deferred_before_is_not_deferred_again(status):
+    assert () == decide(with_steps(l=status), Checkpointed(None, 0, (LATER,))).effects
+
+
+def test_what_was_deferred_can_be_dropped():
+    decision = decide(with_steps(l=StepStatus.DEFERRED), Checkpointed(None, 0, (NEVER,)))
+
+    assert {"l": StepStatus.DROPPED} == saved(decision)
+
+
+def test_what_is_deferred_and_dropped_at_once_is_not_started():
+    assert StepStatus.DROPPED is decide(Run("r"), Checkpointed(None, 0, (LATER, NEVER))).steps["l"].status
+
+
+@pytest.mark.parametrize("run", [Run("r"), with_steps(l=StepStatus.COMPLETED), with_steps(l=StepStatus.DROPPED)])
+def test_what_was_not_deferred_cannot_be_dropped(run):
+    assert () == decide(run, Checkpointed(None, 0, (NEVER,))).effects
+
+
+def test_steps_done_before_a_function_failed_are_kept_for_its_next_attempt():
+    decision = decide(Run("r"), Threw(None, 0, ERROR, retryable=True, ops=(done("a"),)))
+
+    assert ({"a": StepStatus.COMPLETED}, Retry) == (saved(decision), type(decision.then))
+
+
+@pytest.mark.parametrize(("status", "expected"), [(StepStatus.DEFERRED, True), (StepStatus.DROPPED, False)])
+def test_a_run_knows_whether_something_is_deferred(status, expected):
+    assert expected == has_deferred(with_steps(a=StepStatus.COMPLETED, l=status))
+
+
+def test_outcomes_are_numbered_and_what_has_none_yet_takes_no_number():
+    run = replace(Run("r"), last_seq=4)
+
+    assert [5, 4] == [decide(run, asked(op)).run.last_seq for op in (done("a"), sleep("s"))]

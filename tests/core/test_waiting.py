@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from orchestrator.core.effect import Status, StepStatus
 from orchestrator.core.waiting import (
+    REQUESTS,
     UNREACHABLE,
     Call,
     EventWait,
@@ -19,7 +20,7 @@ from orchestrator.core.waiting import (
     reasons,
     sentence,
 )
-from orchestrator.protocol import run_errors
+from orchestrator.protocol import gateway, run_errors
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SOON = NOW + timedelta(minutes=1)
@@ -129,3 +130,10 @@ def test_three_of_many_reasons_are_told():
     assert (told(replace(RUNNING, steps=steps)) or "").endswith(
         'step "s2" waits to be resumed (WaitForEvent); and 2 more'
     )
+
+
+def test_a_request_that_the_server_makes_is_told():
+    step = Step("s", "ask", gateway.AI, StepStatus.PLANNED)
+
+    assert 'step "ask" waits for the answer to a request (AIGateway)' == told(replace(RUNNING, steps=[step]))
+    assert {gateway.FETCH, gateway.AI} == REQUESTS

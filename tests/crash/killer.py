@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import Connection
@@ -24,12 +24,19 @@ armed = threading.Event()
 lock = threading.Lock()
 count = 0
 
-accept, write = Ingest.accept, Database.write
+accept, accept_soon, write = Ingest.accept, Ingest.accept_soon, Database.write
 
 
 def counting_accept(self: Ingest, received: Sequence[Event]) -> list[str]:
     armed.set()
     return accept(self, received)
+
+
+def counting_accept_soon(
+    self: Ingest, received: Sequence[Event], done: Callable[[list[str] | BaseException], None]
+) -> None:
+    armed.set()
+    accept_soon(self, received, done)
 
 
 def reached() -> bool:
@@ -52,6 +59,7 @@ def killing_write(self: Database) -> Iterator[Connection]:
 
 
 Ingest.accept = counting_accept  # type: ignore[method-assign]
+Ingest.accept_soon = counting_accept_soon  # type: ignore[method-assign]
 Database.write = killing_write  # type: ignore[method-assign]
 sys.argv[1:] = sys.argv[3:]
 main()

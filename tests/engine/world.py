@@ -86,8 +86,16 @@ class World:
 
     def work(self) -> None:
         """Lease what was announced and do it."""
-        for lease in take(self.parts, self.heard.take()):
+        self.work_on(self.heard.take())
+
+    def work_on(self, job_ids: list[int]) -> None:
+        """Lease these jobs and do them."""
+        for lease in take(self.parts, job_ids):
             work(self.parts, lease)
+
+    def recover(self) -> None:
+        """Find what ran out."""
+        recover(self.parts)
 
     def die(self) -> None:
         """Lease what was announced, and let the lease run out."""

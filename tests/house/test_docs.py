@@ -17,8 +17,8 @@ from orchestrator.cli.main import COMMANDS, cli
 from orchestrator.config import PREFIX, Config
 from orchestrator.config.kinds import HOUR, MINUTE, SECOND, show
 from orchestrator.core import durations, function, retry
-from orchestrator.drivers import curl
-from orchestrator.engine import cancel_all
+from orchestrator.drivers import curl, follow
+from orchestrator.engine import cancel_all, defer
 from orchestrator.engine.parts import Settings
 from orchestrator.expressions import parse
 from orchestrator.protocol import ops, request, sync_limits
@@ -96,6 +96,9 @@ def _limits() -> dict[str, str]:
         "events and memo sent with a call": f"{round(request.MAX_INLINE_STATE / 2**20)} MiB",
         "one call": show(config.call_timeout),
         "a sleep, a wait": f"{durations.MAX_WAIT.days} days",
+        "functions deferred by one run": str(defer.MOST_DEFERRED),
+        "one request made for an app": show(config.fetch_timeout),
+        "redirects of such a request": str(follow.MOST_REDIRECTS),
         "retries of a function": str(sync_limits.MAX_RETRIES),
         "`RetryAfterError`": f"from {retry.RETRY_AFTER_MIN.seconds} s to {retry.RETRY_AFTER_MAX // HOUR} h",
         "lost workers of one job": str(Settings().max_crashes),

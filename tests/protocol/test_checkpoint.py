@@ -70,3 +70,13 @@ def test_outputs_stay_the_text_they_came_as_and_a_step_that_begins_is_left_out()
 def test_what_cannot_be_taken_whole_is_refused(wrong: bytes) -> None:
     with pytest.raises(RequestError):
         read_checkpoint(wrong, NOW)
+
+
+def test_what_is_deferred_or_dropped_may_be_checkpointed() -> None:
+    add = {"op": "DeferAdd", "id": "a", "opts": {"fn_slug": "f", "input": {}}}
+    drop = {"op": "DeferAbort", "id": "b", "opts": {"target_hashed_id": "a"}}
+    nonsense = {"op": "DeferAdd", "id": "c", "opts": {}}
+
+    found = read_checkpoint(body(add, drop, nonsense), NOW)
+
+    assert ["a", "b"] == [step.id for step in found.steps]

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from orchestrator.core.message import (
     Asked,
+    DeferAsked,
+    DiscoveryAsked,
     Op,
     Returned,
     SleepAsked,
@@ -23,7 +25,7 @@ from orchestrator.core.message import (
     Threw,
     Unserved,
 )
-from orchestrator.protocol.ops import OPS
+from orchestrator.protocol.ops import COMPLETE_ID, OPS
 from orchestrator.protocol.reply import Parsed, parse_reply, transport_failure
 from tests.protocol.recorded import Exchange, exchanges
 
@@ -231,10 +233,8 @@ def test_run_complete_returns_with_the_ops_before_it() -> None:
     assert Returned(None, 1, '{"a": 1}', (StepDone("h", "h", "StepRun", "1"),)) == reply
 
 
-@pytest.mark.parametrize("opcode", ["WaitForEvent", "InvokeFunction", "StepNotFound", "Brew"])
+@pytest.mark.parametrize("opcode", ["StepNotFound", "SyncRunComplete", "Brew"])
 def test_an_opcode_that_is_not_served_is_named_together_with_the_sdk(opcode: str) -> None:
-    if opcode in OPS:
-        pytest.skip("served by now")
     [op] = asked({"op": opcode, "id": "h"})
     assert isinstance(op, Unserved)
     assert opcode in op.reason
@@ -482,3 +482,56 @@ def check_sound(parsed: Parsed) -> None:
     for text in texts:
         if text is not None:
             json.loads(text.encode(), parse_constant=pytest.fail)
+
+
+def test_a_failure_under_the_id_of_the_end_is_the_functions_own_and_keeps_what_came_with_it() -> None:
+    step = {"op": "StepRun", "id": "h", "data": 1}
+    failure = {"op": "StepError", "id": COMPLETE_ID, "error": {"name": "E", "message": "m"}}
+
+    again = parse(206, [step, failure]).reply
+    never = parse(206, [failure | {"op": "StepFailed"}]).reply
+
+    assert isinstance(again, Threw)
+    assert isinstance(never, Threw)
+    assert ((True, ["h"]), (False, [])) == tuple((it.retryable, [op.id for op in it.ops]) for it in (again, never))
+
+
+def test_a_step_that_is_called_by_itself_fails_as_itself_whatever_its_id() -> None:
+    body = json.dumps([{"op": "StepFailed", "id": COMPLETE_ID, "error": {"name": "E", "message": "m"}}]).encode()
+
+    reply = parse_reply(206, {"x-inngest-sdk": "js:v4.24.0"}, body, target=COMPLETE_ID, attempt=0, now=NOW).reply
+
+    assert isinstance(reply, Asked)
+
+
+def test_an_app_may_ask_to_be_called_again() -> None:
+    assert (DiscoveryAsked("d", "d", "DiscoveryRequest"),) == asked({"op": "DiscoveryRequest", "id": "d"})
+
+
+def test_what_is_deferred_names_a_function_and_has_data() -> None:
+    opts = {"fn_slug": "app-later", "input": {"n": 1.0}}
+
+    [op] = asked({"op": "DeferAdd", "id": "h", "displayName": "later", "opts": opts})
+
+    assert DeferAsked("h", "later", "DeferAdd", "app-later", '{"n": 1.0}') == op
+
+
+@pytest.mark.parametrize(
+    "opts", [{}, {"fn_slug": ""}, {"fn_slug": "f", "input": [1]}, {"fn_slug": "f", "input": {"a": "x" * (4 << 20)}}]
+)
+def test_what_cannot_be_deferred_is_left_out_and_fails_nothing(opts: object) -> None:
+    assert () == asked({"op": "DeferAdd", "id": "h", "opts": opts})
+
+
+def test_what_is_deferred_may_have_no_data() -> None:
+    [op] = asked({"op": "DeferAdd", "id": "h", "opts": {"fn_slug": "f", "input": None}})
+
+    assert isinstance(op, DeferAsked)
+    assert "{}" == op.data
+
+
+@pytest.mark.parametrize(
+    ("opts", "targets"), [({"target_hashed_id": "x"}, ["x"]), ({}, []), ({"target_hashed_id": 1}, [])]
+)
+def test_what_is_dropped_is_named_by_its_own_id(opts: object, targets: list[str]) -> None:
+    assert targets == [op.target for op in asked({"op": "DeferAbort", "id": "h", "opts": opts})]

@@ -159,3 +159,10 @@ def test_the_size_of_the_state_is_the_bytes_it_adds_to_the_body() -> None:
     grown = len(body(events=events, memo=memo).encode()) - len(body(events=["{}"], memo={}).encode())
     assert state_size(events, memo) <= grown
     assert 4 * 1024 * 1024 - 1024 == MAX_INLINE_STATE
+
+
+def test_a_call_says_what_is_deferred_and_whether_it_can_be_dropped() -> None:
+    assert {} == json.loads(body())["defers"]
+    assert {"a": {"abortable": True}, "b": {"abortable": False}} == json.loads(body(defers={"a": True, "b": False}))[
+        "defers"
+    ]

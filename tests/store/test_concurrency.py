@@ -155,7 +155,8 @@ def settle_the_rest(database: Database, run_id: str) -> None:
 
 def waiting(database: Database) -> int:
     with database.read() as conn:
-        return int(conn.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted")).scalar_one())
+        here = "datname = current_database() AND wait_event_type = 'Lock'"
+        return int(conn.execute(text(f"SELECT count(*) FROM pg_stat_activity WHERE {here}")).scalar_one())
 
 
 def let_wait(database: Database, thing: Future[bool]) -> None:

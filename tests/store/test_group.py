@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 
 import pytest
 
@@ -179,6 +180,66 @@ def test_a_write_with_the_wrong_number_of_results_is_an_error() -> None:
 
     with pytest.raises(OrchestratorError, match="1 items was written with 0 results"):
         committer.submit(1)
+
+
+def test_a_caller_that_goes_on_shares_the_group_of_those_who_wait_and_is_told_its_result() -> None:
+    # Given a write under way, and callers of both kinds that come meanwhile
+    ledger = Ledger(hold=True)
+    committer = GroupCommitter(ledger.write)
+    callers = Callers(committer, ledger)
+    told: SimpleQueue[str | BaseException] = SimpleQueue()
+    (first,) = callers.submit(1)
+    committer.submit_soon(2, told.put)
+
+    callers.release()
+
+    assert ("result 1", "result 2") == (first.result(PATIENCE), told.get(timeout=PATIENCE))
+    assert [[0], [1, 2]] == ledger.groups
+
+
+def test_a_caller_that_goes_on_never_writes_itself() -> None:
+    ledger = Ledger()
+    committer = GroupCommitter(ledger.write)
+    told: SimpleQueue[str | BaseException] = SimpleQueue()
+
+    for item in (1, 2):
+        committer.submit_soon(item, told.put)
+        assert f"result {item}" == told.get(timeout=PATIENCE)
+
+    assert {"group-committer"} == ledger.threads
+
+
+def test_a_caller_that_goes_on_is_told_what_went_wrong_with_its_own_item() -> None:
+    ledger = Ledger(hold=True)
+    ledger.bad[2] = ValueError("bad")
+    committer = GroupCommitter(ledger.write)
+    callers = Callers(committer, ledger)
+    told: dict[int, SimpleQueue[str | BaseException]] = {item: SimpleQueue() for item in (1, 2, 3)}
+    for item, outcome in told.items():
+        committer.submit_soon(item, outcome.put)
+
+    callers.release()
+
+    assert ["result 1", "bad", "result 3"] == [str(outcome.get(timeout=PATIENCE)) for outcome in told.values()]
+
+
+def test_close_waits_for_what_was_handed_over() -> None:
+    ledger = Ledger(hold=True)
+    committer = GroupCommitter(ledger.write)
+    told: SimpleQueue[str | BaseException] = SimpleQueue()
+    committer.submit_soon(1, told.put)
+    assert ledger.entered.wait(PATIENCE)
+    closing = threading.Thread(target=committer.close)
+    closing.start()
+    while not committer._closed:
+        closing.join(0.001)
+
+    ledger.released.set()
+    closing.join(PATIENCE)
+
+    assert "result 1" == told.get_nowait()
+    with pytest.raises(ClosedError):
+        committer.submit_soon(2, told.put)
 
 
 def test_nothing_is_taken_after_close() -> None:

@@ -94,6 +94,7 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "runs of events": lambda conn: runs.of_events(conn, [new_ulid(), new_ulid()]),
     "memos": lambda conn: steps.memos(conn, RUN),
     "save steps": lambda conn: steps.save(conn, RUN, [a_step("s1", fresh=False), a_step("new")], NOW),
+    "deferred": lambda conn: steps.deferred(conn, RUN, 20),
     "steps of run": lambda conn: steps.of_run(conn, RUN),
     "history of run": lambda conn: history.of_run(conn, RUN),
     "listeners": lambda conn: functions.listeners(conn, ["e7/a.b", "e8"]),

@@ -13,6 +13,8 @@ from typing import Any
 import flask
 import inngest
 
+from orchestrator.api.server import Application
+from orchestrator.api.wsgi_call import Headers
 from orchestrator.cli.embedded import EmbeddedServer
 from orchestrator.engine.sync import sync_url
 from tests.wire.harness import DEADLINE, App, Embedded, Keys, ShiftedClock, configured
@@ -24,25 +26,39 @@ EVENT_KEY, OTHER_EVENT_KEY = "ek-" + "a7" * 16, "ek-" + "b8" * 16
 HERE = "127.0.0.0/8,::1"
 
 
+class Recording:
+    """An application that keeps a copy of all it answers."""
+
+    def __init__(self, inner: Application, answers: list[str]) -> None:
+        self._inner = inner
+        self._answers = answers
+        self.most_body = inner.most_body
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+            self._answers.append(f"{status} {headers}")
+            return start_response(status, headers, *rest)
+
+        answer = self._inner(environ, start)
+        body = b"".join(answer)
+        getattr(answer, "close", lambda: None)()
+        self._answers.append(body.decode(errors="replace"))
+        return [body]
+
+    def answer_soon(self, environ: dict[str, Any], answer: Callable[[str, Headers, bytes], None]) -> bool:
+        def recorded(status: str, headers: Headers, body: bytes) -> None:
+            self._answers.append(f"{status} {headers} {body.decode(errors='replace')}")
+            answer(status, headers, body)
+
+        return self._inner.answer_soon(environ, recorded)
+
+
 class Recorded(EmbeddedServer):
     """A server that keeps a copy of all it answers."""
 
-    def _wsgi(self) -> Callable[..., Any]:
+    def _application(self) -> Application:
         self.answers: list[str] = []
-        inner = super()._wsgi()
-
-        def recording(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-            def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-                self.answers.append(f"{status} {headers}")
-                return start_response(status, headers, *rest)
-
-            answer = inner(environ, start)
-            body = b"".join(answer)
-            getattr(answer, "close", lambda: None)()
-            self.answers.append(body.decode(errors="replace"))
-            return [body]
-
-        return recording
+        return Recording(super()._application(), self.answers)
 
 
 class ProductionServer(Embedded):

@@ -1,6 +1,7 @@
 // The functions that the tests run; each listens to the event "<the app's id>/<its id>".
 
-import { NonRetriableError, RetryAfterError } from "inngest";
+import { NonRetriableError, RetryAfterError, fetch as durableFetch } from "inngest";
+import { createDefer } from "inngest/experimental";
 
 export function declare(client, { ran, gate }) {
   const functions = [];
@@ -170,6 +171,62 @@ export function declare(client, { ran, gate }) {
     });
     await told(ctx, "three");
     return "done";
+  });
+
+  // What a fetch gives, as data.
+  const read = async (response) => ({ status: response.status, type: response.headers.get("content-type"), text: await response.text() });
+
+  define("fetcher", { retries: 0 }, async ({ event, step }) => {
+    try {
+      return await read(await step.fetch(event.data.url, event.data.init));
+    } catch (error) {
+      return { failed: error.message };
+    }
+  });
+
+  define("fetches_within", {}, async (ctx) => {
+    await told(ctx, "before");
+    const first = await read(await durableFetch(`${ctx.event.data.url}/first`));
+    const second = await read(await durableFetch(`${ctx.event.data.url}/second`, { method: "PUT", body: first.text }));
+    return told(ctx, "after", () => second.text);
+  });
+
+  define("fetches_at_once", {}, async ({ event, step }) => {
+    const all = await Promise.all(["a", "b", "c"].map((name) => step.fetch(`${event.data.url}/${name}`)));
+    return Promise.all(all.map((one) => one.text()));
+  });
+
+  define("fetch_or_nap", {}, async ({ event, step }) =>
+    Promise.race([step.fetch(event.data.url).then((one) => one.text()), step.sleep("nap", "1 hour").then(() => "too late")]),
+  );
+
+  for (const format of ["openai", "anthropic", "gemini"])
+    define(`ask_${format}`, { retries: 0 }, async ({ event, step }) => {
+      const baseUrl = event.data.url;
+      const options = { openai: {}, anthropic: { defaultParameters: { max_tokens: 9 } }, gemini: {} }[format];
+      const model = step.ai.models[format]({ model: "m", apiKey: "sk-secret", baseUrl, ...options });
+      return step.ai.infer("ask", { model, body: { messages: [{ role: "user", content: "hi" }] } });
+    });
+
+  const later = createDefer(client, { id: "afterwards" }, async ({ event, step, runId }) => {
+    await told({ step, runId }, "deferred");
+    return event.data;
+  });
+  functions.push(later);
+
+  define("defers", { retries: 1 }, async (ctx) => {
+    const { how, count } = ctx.event.data;
+    for (let n = 0; n < (count ?? 1); n++) ctx.defer(`later ${n}`, { function: later, data: { n } });
+    await told(ctx, "one");
+    if (how === "drop at once") ctx.defer("never", { function: later, data: { n: -1 } }).abort();
+    const dropped = ctx.defer("dropped", { function: later, data: { n: -2 } });
+    await ctx.step.sleep("nap", "1 hour");
+    dropped.abort();
+    if (how === "fail") throw new NonRetriableError("no");
+    ctx.defer("last", { function: later, data: { n: 99 } });
+    if (how === "try again" && ctx.attempt === 0) throw new Error("not yet");
+    if (how === "try again") return "two";
+    return told(ctx, "two");
   });
 
   return functions;
