@@ -13,9 +13,11 @@ from orchestrator.api.current import current_server
 from orchestrator.api.render import app_shape, function_shape
 from orchestrator.api.routing import blueprint
 from orchestrator.api.schemas import AppShape, ErrorShape, FunctionBody, FunctionShape, enveloped
+from orchestrator.engine.hold import pause, resume
 from orchestrator.engine.limit import set_concurrency
 from orchestrator.errors import NotFoundError
 from orchestrator.store import allowances, functions
+from orchestrator.store.functions import StoredFunction
 
 _ACTOR = "api"
 
@@ -50,8 +52,23 @@ def set_function(body: Mapping[str, Any], slug: str) -> Response:
         set_concurrency(parts, found.slug, body["concurrency"], body.get("concurrency_key"), _ACTOR)
     with parts.database.read() as conn:
         changed = functions.function(conn, found.id)
-        limits = allowances.of_function(conn, found.id)
-    return envelope(function_shape(changed or found, limits))
+    return _told(changed or found)
+
+
+@routes.route("/v1/functions/<path:slug>/pause", methods=["POST"])
+@routes.response(200, enveloped(FunctionShape))
+@routes.alt_response(404, schema=ErrorShape)
+def pause_function(slug: str) -> Response:
+    """Let a function start no runs; those that have begun go on."""
+    return _told(pause(current_server().parts, _plain(slug), _ACTOR))
+
+
+@routes.route("/v1/functions/<path:slug>/resume", methods=["POST"])
+@routes.response(200, enveloped(FunctionShape))
+@routes.alt_response(404, schema=ErrorShape)
+def resume_function(slug: str) -> Response:
+    """Let a paused function start runs again, those first that were held."""
+    return _told(resume(current_server().parts, _plain(slug), _ACTOR))
 
 
 @routes.route("/v1/apps/<path:app_name>/functions")
@@ -67,3 +84,15 @@ def list_functions(app_name: str) -> Response:
         found = functions.functions_of(conn, app.id)
         limits = {function.id: allowances.of_function(conn, function.id) for function in found}
     return plain([function_shape(function, limits[function.id]) for function in found])
+
+
+def _told(function: StoredFunction) -> Response:
+    with current_server().parts.database.read() as conn:
+        return envelope(function_shape(function, allowances.of_function(conn, function.id)))
+
+
+def _plain(slug: str) -> str:
+    """Databases refuse a zero byte instead of finding nothing."""
+    if "\0" in slug:
+        raise NotFoundError(f"there is no function {slug[:200]}")
+    return slug

@@ -82,6 +82,7 @@ def run_shape(run: StoredRun, slug: str | None) -> Shape:
         "environment_id": ENVIRONMENT_ID,
         "event_id": run.event_id,
         "event_name": run.event_name,
+        "batch_id": run.batch_id,
         "status": _RUN_STATUS[run.status],
         "ended_at": moment(run.ended_at),
         "output": _run_output(run),
@@ -178,6 +179,7 @@ def function_shape(function: StoredFunction, limits: Sequence[Allowance]) -> Sha
         "config": json_text(function.config),
         "created_at": moment(function.created_at),
         "archived_at": moment(function.archived_at),
+        "paused_at": moment(function.paused_at),
         "wait_look_back": function.wait_look_back,
         "concurrency": [
             {

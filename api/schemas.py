@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 
 from marshmallow import Schema, ValidationError, fields, validate, validates_schema
@@ -243,6 +244,9 @@ class RunShape(Schema):
     environment_id = fields.UUID(required=True)
     event_id = fields.String(required=True)
     event_name = fields.String(required=True)
+    batch_id = fields.String(
+        required=True, allow_none=True, metadata={"description": "There where it was started with many events"}
+    )
     status = fields.String(
         required=True,
         validate=validate.OneOf(["Scheduled", "Running", "Completed", "Failed", "Cancelled", "Skipped"]),
@@ -345,6 +349,9 @@ class FunctionShape(Schema):
     config = fields.Raw(required=True)
     created_at = fields.AwareDateTime(required=True)
     archived_at = fields.AwareDateTime(required=True, allow_none=True)
+    paused_at = fields.AwareDateTime(
+        required=True, allow_none=True, metadata={"description": "Since when it starts no runs"}
+    )
     wait_look_back = fields.Boolean(required=True)
     concurrency = fields.List(fields.Nested(ConcurrencyShape), required=True)
 
@@ -366,6 +373,7 @@ class HealthShape(Schema):
     message = fields.String(required=True)
 
 
+@cache
 def enveloped(shape: type[Schema], *, many: bool = False) -> type[Schema]:
     """Describe the envelope around one thing, or a list of them."""
     name = shape.__name__.removesuffix("Shape") + ("s" if many else "")

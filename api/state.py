@@ -33,7 +33,7 @@ def get_batch(run_id: str) -> Response:
     """Give the events of a run."""
     with current_server().parts.database.read() as conn:
         loaded = _loaded(conn, run_id)
-    return json_answer(f"[{loaded.event}]".encode())
+    return json_answer(f"[{','.join(loaded.events)}]".encode())
 
 
 @routes.route("/v0/runs/<ulid:run_id>/actions")

@@ -23,6 +23,10 @@ class ConfigError(OrchestratorError):
     """The configuration cannot be used; the sentence names the setting and what it may be."""
 
 
+class BrokenModuleError(ConfigError):
+    """A module with functions cannot be imported; the traceback is in the message."""
+
+
 class RequestError(OrchestratorError):
     """The request cannot be taken as it is; the sentence names the field and the limit."""
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from orchestrator.engine.branch import Held
 from orchestrator.engine.parts import Parts
 from orchestrator.queue.local import LocalQueue
+from orchestrator.store.jobs import TASK
 from orchestrator.workers.pool import Pool
 from orchestrator.workers.sweeper import SWEEP, Sweeper
 from orchestrator.workers.worker import Worker
@@ -38,7 +39,14 @@ class InProcessWorker:
         self.worker.start()
         self._sweeper.start(alone=self._alone)
 
-    def stop(self) -> None:
-        """Take no more work, wait for what is in flight as long as configured, and hand back the rest."""
-        self.worker.stop(self._drain)
+    def stop(self, *, outlast: bool = False) -> None:
+        """Take no more work, wait for what is in flight as long as configured, and hand back the rest.
+
+        With `outlast` what Celery tasks hold is not handed back, but waited for: so does Celery.
+        """
+        holdings = self._parts.holdings
+        self.worker.stop(self._drain, spare=TASK if outlast else None)
         self._sweeper.stop()
+        while outlast and not holdings.wait_until_gone(TASK, holdings.span / 3 / timedelta(seconds=1)):
+            self.worker.beat()
+        holdings.presence.close()

@@ -17,6 +17,9 @@ from celery import bootsteps, signals
 
 from orchestrator import log
 from orchestrator.config import Config
+from orchestrator.engine.parts import Parts
+from orchestrator.errors import OrchestratorError
+from orchestrator.queue import broker
 from orchestrator.sdk.function import Registry
 from orchestrator.store.jobs import Hint
 from orchestrator.workers import runtime
@@ -51,24 +54,49 @@ _setup: Setup | None = None
 
 def accept(hints: Sequence[Hint]) -> None:
     """Give hints to the worker of this process, which is started at the first call."""
+    worker = _here().worker.worker
+    worker.accept(hints, _PATIENCE if _setup is None or not _setup.guest else _GUESTS_PATIENCE)
+
+
+def parts() -> Parts:
+    """What the worker of this process works with; it is started at the first call."""
+    return _here().parts
+
+
+def _here() -> Runtime:
     pid = os.getpid()
     with _lock:
         if pid not in _running:
             _running[pid] = _start(forked=True)
-        running = _running[pid]
-    running.worker.worker.accept(hints, _PATIENCE if _setup is None or not _setup.guest else _GUESTS_PATIENCE)
+        return _running[pid]
 
 
 def install(app: celery.Celery, setup: Setup) -> None:
-    """Add our steps to the workers of an application."""
+    """Add our steps to the workers of an application; a guest changes nothing where our own worker runs."""
     global _setup
+    if _setup is not None and setup.guest and not _setup.guest:
+        return
     _setup = setup
     app.steps["worker"].add(WorkerStep)
     app.steps["consumer"].add(HubWake)
+    signals.celeryd_after_setup.connect(_prepare, weak=False)
     signals.worker_process_init.connect(_child_begins, weak=False)
     signals.worker_process_shutdown.connect(_child_ends, weak=False)
     if not setup.guest:
         signals.setup_logging.connect(_set_up_logging, weak=False)
+
+
+def _prepare(instance: Any = None, **_: Any) -> None:
+    """Before the pool is there: take our queues whatever the command line named, or end with one sentence why not."""
+    if instance is None or _setup is None or WorkerStep not in instance.app.steps["worker"]:
+        return
+    try:
+        runtime.prepare(_setup.config(), guest=_setup.guest)
+    except OrchestratorError as error:
+        raise SystemExit(f"orchestrator: {error.message}") from None
+    names = [broker.RUNNER_QUEUE, broker.EXECUTOR_QUEUE] if _setup.guest else []
+    for name in (*names, *(broker.app_queue(app) for app, registry in _setup.apps.items() if not registry.empty)):
+        instance.app.amqp.queues.select_add(broker.queue(name))
 
 
 def _start(*, forked: bool) -> Runtime:
@@ -90,10 +118,12 @@ class WorkerStep(bootsteps.StartStopStep):
                 _running[os.getpid()] = _start(forked=False)
 
     def stop(self, parent: Any) -> None:
+        """Drain and end; tasks under way, for which Celery waits next, are waited for."""
+        _end(outlast=True)
+
+    def terminate(self, parent: Any) -> None:
         """Drain and end."""
         _end()
-
-    terminate = stop
 
 
 def _executors(config: Config, *, forked: bool) -> int:
@@ -125,11 +155,14 @@ def _child_ends(**_: Any) -> None:
     _end()
 
 
-def _end() -> None:
+def _end(*, outlast: bool = False) -> None:
+    pid = os.getpid()
     with _lock:
-        ended = _running.pop(os.getpid(), None)
+        ended = _running.get(pid)
     if ended is not None:
-        ended.stop()
+        ended.stop(outlast=outlast)  # Known until then: tasks that end meanwhile are settled by its parts.
+        with _lock:
+            _running.pop(pid, None)
 
 
 def _set_up_logging(**_: Any) -> None:

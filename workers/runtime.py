@@ -32,17 +32,18 @@ class Runtime:
     """A running worker of this process."""
 
     worker: InProcessWorker
+    parts: Parts
     poller: Poller | None = None
 
-    def stop(self) -> None:
-        """Drain and end."""
+    def stop(self, *, outlast: bool = False) -> None:
+        """Drain and end; with `outlast` not before the Celery tasks that hold jobs have ended, too."""
         if self.poller is not None:
             self.poller.stop()
-        self.worker.stop()
+        self.worker.stop(outlast=outlast)
 
 
-def start(config: Config, executors: int, apps: Mapping[str, Registry], *, guest: bool = False) -> Runtime:
-    """Begin working, at most `executors` calls at once, for the functions of `apps` too.
+def prepare(config: Config, *, guest: bool = False) -> str:
+    """See that a worker can begin, and import its modules; returns the database's URL.
 
     A guest lives in somebody else's process, which needs no keys as long as nothing is reached over the network.
     Raises `ConfigError` for what cannot be used.
@@ -56,13 +57,22 @@ def start(config: Config, executors: int, apps: Mapping[str, Registry], *, guest
         require_secrets(config)
     import_modules(config.apps)
     schema.check(config.database_url)
+    return config.database_url
+
+
+def start(config: Config, executors: int, apps: Mapping[str, Registry], *, guest: bool = False) -> Runtime:
+    """Begin working, at most `executors` calls at once, for the functions of `apps` too.
+
+    Raises `ConfigError` for what cannot be used (see `prepare`).
+    """
+    database_url = prepare(config, guest=guest)
     clock = SystemClock()
     queue = LocalQueue(clock)
     pool = Pool[Held](executors)
     local = LocalDriver(apps)
     others: Announcer = BrokerAnnouncer(config.broker_url) if config.broker_url else Own(queue, local.holds)
     announcer = Shared(queue, others, lambda: max(0, pool.room - queue.depth), clock, local.holds)
-    parts = bootstrap.parts(config, config.database_url, announcer, clock=clock, local=local)
+    parts = bootstrap.parts(config, database_url, announcer, clock=clock, local=local)
     if not config.broker_url:
         _log.warning("no broker set", way_out="give ORCHESTRATOR_BROKER_URL one; until then workers look for work")
     every = SWEEP if config.broker_url else SWEEP_ALONE
@@ -74,9 +84,9 @@ def start(config: Config, executors: int, apps: Mapping[str, Registry], *, guest
         owner=parts.holdings.owner,
         executors=executors,
         broker=bool(config.broker_url),
-        apps=list(apps),
+        apps=[name for name, registry in apps.items() if not registry.empty],
     )
-    return Runtime(worker, _poller(config, parts))
+    return Runtime(worker, parts, _poller(config, parts))
 
 
 def _poller(config: Config, parts: Parts) -> Poller | None:

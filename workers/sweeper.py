@@ -65,7 +65,6 @@ class Sweeper:
     def stop(self) -> None:
         """End after the chore in hand."""
         self._stopped.set()
-        self._presence.close()
 
     def _run(self) -> None:
         chores = self._chores()

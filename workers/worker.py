@@ -14,9 +14,9 @@ from functools import partial
 
 from orchestrator import log
 from orchestrator.engine.branch import Held
-from orchestrator.engine.cron import fire
 from orchestrator.engine.match import match
 from orchestrator.engine.parts import Parts
+from orchestrator.engine.timers import fire
 from orchestrator.engine.work import take, work
 from orchestrator.queue.local import LocalQueue
 from orchestrator.store.jobs import Hint
@@ -42,7 +42,7 @@ class Worker:
     def start(self) -> None:
         """Begin."""
         self._pool.begin(self._work)
-        loops = [("dispatcher", self._dispatch), ("heartbeat", self._beat), ("cron", self._fire)]
+        loops = [("dispatcher", self._dispatch), ("heartbeat", self._beat), ("timers", self._fire)]
         loops += [("runner", self._match)] * _RUNNERS
         for name, loop in loops:
             threading.Thread(target=loop, name=name, daemon=True).start()
@@ -52,8 +52,12 @@ class Worker:
         self._queue.wait_below(2 * self._pool.size, patience)
         self._queue.announce(hints)
 
-    def stop(self, drain: timedelta) -> None:
-        """Take no more work, give calls in flight `drain`, and hand back the leases of the rest.
+    def beat(self) -> None:
+        """Prolong what is held."""
+        self._guarded("heartbeat crashed", lambda: self._parts.holdings.beat(self._parts.clock.now()))
+
+    def stop(self, drain: timedelta, spare: str | None = None) -> None:
+        """Take no more work, give calls in flight `drain`, and hand back the leases of the rest, but for one kind.
 
         What was handed back runs again elsewhere; the answers of its calls, should they come, are refused.
         """
@@ -61,7 +65,7 @@ class Worker:
         self._queue.close()
         self._pool.close()
         self._pool.wait_until_idle(drain / timedelta(seconds=1))
-        handed = self._parts.holdings.hand_back(self._parts.clock.now())
+        handed = self._parts.holdings.hand_back(self._parts.clock.now(), spare)
         if handed:
             _log.warning("calls in flight handed back", jobs=handed)
 
@@ -73,7 +77,7 @@ class Worker:
 
     def _fire(self) -> None:
         while not self._stopped.is_set():
-            job_ids = self._queue.crons(BATCH)
+            job_ids = self._queue.timed(BATCH)
             if job_ids and not self._stopped.is_set():
                 self._guarded("firing crashed", partial(self._fire_all, job_ids))
 
@@ -91,7 +95,7 @@ class Worker:
     def _beat(self) -> None:
         every = self._parts.holdings.span / 3 / timedelta(seconds=1)
         while not self._stopped.wait(every):
-            self._guarded("heartbeat crashed", lambda: self._parts.holdings.beat(self._parts.clock.now()))
+            self.beat()
 
     def _match_all(self, job_ids: list[int]) -> None:
         begun = match(self._parts, job_ids, self._pool.room)

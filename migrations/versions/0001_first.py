@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -13,6 +15,10 @@ branch_labels = None
 depends_on = None
 
 _Serial = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
 
 
 def upgrade() -> None:
@@ -69,6 +75,7 @@ def upgrade() -> None:
         sa.Column("step_id", sa.String(length=64), nullable=True),
         sa.Column("run_at", Moment, nullable=False),
         sa.Column("state", sa.SmallInteger(), nullable=False),
+        sa.Column("priority", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
         sa.Column("generation", sa.Integer(), server_default="0", nullable=False),
         sa.Column("crashes", sa.SmallInteger(), server_default="0", nullable=False),
@@ -86,6 +93,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", name=op.f("uq_jobs_key")),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_jobs_held", "jobs", ["id"], unique=False, **_where("state = 0"))
     op.create_index(
         "ix_jobs_leased",
         "jobs",
@@ -136,11 +144,15 @@ def upgrade() -> None:
         sa.Column("queued_at", Moment, nullable=False),
         sa.Column("started_at", Moment, nullable=True),
         sa.Column("ended_at", Moment, nullable=True),
+        sa.Column("batch_id", Ulid, nullable=True),
+        sa.Column("singleton", sa.String(length=64), nullable=True),
         sa.Column("limits", LongText, nullable=True),
         sa.Column("requeues", sa.SmallInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
         sa.UniqueConstraint("function_id", "event_id", name=op.f("uq_runs_function_id")),
     )
+    for column in ("singleton", "batch_id"):
+        op.create_index(f"ix_runs_{column}", "runs", [column], unique=False, **_where(f"{column} IS NOT NULL"))
     op.create_index(op.f("ix_runs_event_id"), "runs", ["event_id"], unique=False)
     op.create_table(
         "steps",
@@ -173,6 +185,7 @@ def upgrade() -> None:
         sa.Column("created_at", Moment, nullable=False),
         sa.Column("updated_at", Moment, nullable=False),
         sa.Column("archived_at", Moment, nullable=True),
+        sa.Column("paused_at", Moment, nullable=True),
         sa.Column("imposed", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_functions_app_id_apps")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_functions")),
@@ -202,6 +215,8 @@ def downgrade() -> None:
     op.drop_index("ix_steps_run_id_seq", table_name="steps")
     op.drop_table("steps")
     op.drop_index(op.f("ix_runs_event_id"), table_name="runs")
+    for column in ("singleton", "batch_id"):
+        op.drop_index(f"ix_runs_{column}", table_name="runs", **_where(f"{column} IS NOT NULL"))
     op.drop_table("runs")
     op.drop_index(op.f("ix_keys_expires_at"), table_name="keys")
     op.drop_table("keys")
@@ -215,6 +230,7 @@ def downgrade() -> None:
     op.drop_index(
         "ix_jobs_leased", table_name="jobs", sqlite_where=sa.text("state = 3"), postgresql_where=sa.text("state = 3")
     )
+    op.drop_index("ix_jobs_held", table_name="jobs", **_where("state = 0"))
     op.drop_table("jobs")
     op.drop_index("ix_history_run_id_id", table_name="history")
     op.drop_table("history")

@@ -1,4 +1,4 @@
-"""Pauses; which run invoked a run; looking back; orders to cancel many runs; pools and slots; and the audit."""
+"""Pauses; invoking runs; looking back; cancelling many; what admission remembers; pools and slots; and the audit."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def upgrade() -> None:
     )
     op.add_column("runs", sa.Column("correlation_id", sa.String(length=96), nullable=True))
     op.add_column("functions", sa.Column("wait_look_back", sa.Boolean(), server_default=sa.false(), nullable=False))
+    _admission()
     _make_pools()
     op.create_table(
         "audit",
@@ -64,6 +65,43 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
     )
     op.create_index(op.f("ix_audit_subject"), "audit", ["subject"], unique=False)
+
+
+def _admission() -> None:
+    op.create_table(
+        "gates",
+        sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("function_id", sa.String(length=36), nullable=False),
+        sa.Column("state", LongText, nullable=True),
+        sa.Column("expires_at", Moment(), nullable=True),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_gates")),
+    )
+    op.create_index(op.f("ix_gates_expires_at"), "gates", ["expires_at"], unique=False)
+    op.create_index(op.f("ix_gates_function_id"), "gates", ["function_id"], unique=False)
+    op.create_table(
+        "admissions",
+        sa.Column("gate", sa.String(length=64), nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", Moment(), nullable=False),
+        sa.PrimaryKeyConstraint("gate", "number", name=op.f("pk_admissions")),
+    )
+    op.create_table(
+        "throttled",
+        sa.Column("run_id", Ulid(), nullable=False),
+        sa.Column("gate", sa.String(length=64), nullable=False),
+        sa.Column("at", Moment(), nullable=False),
+        sa.Column("position", Moment(), nullable=False),
+        sa.Column("let_go", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("run_id", name=op.f("pk_throttled")),
+    )
+    op.create_index("ix_throttled_gate", "throttled", ["gate", "let_go", "position", "run_id"], unique=False)
+    op.create_table(
+        "batch_events",
+        sa.Column("batch_id", Ulid(), nullable=False),
+        sa.Column("event_id", Ulid(), nullable=False),
+        sa.PrimaryKeyConstraint("batch_id", "event_id", name=op.f("pk_batch_events")),
+    )
+    op.create_index("ix_batch_events_event_id", "batch_events", ["event_id"], unique=False)
 
 
 def _make_pools() -> None:
@@ -112,7 +150,16 @@ def _make_pools() -> None:
 
 def downgrade() -> None:
     """Drop them."""
-    for table in ("audit", "slots", "pools", "concurrency_limits"):
+    for table in (
+        "audit",
+        "slots",
+        "pools",
+        "concurrency_limits",
+        "batch_events",
+        "throttled",
+        "admissions",
+        "gates",
+    ):
         op.drop_table(table)
     op.drop_column("functions", "wait_look_back")
     op.drop_column("runs", "correlation_id")

@@ -42,8 +42,10 @@ class Orchestrator:
         self._celery = celery
         if celery is not None:
             from orchestrator.attach.celery import attach
+            from orchestrator.attach.tasks import CelerySender
 
             attach(celery)
+            self.registry.tasks = CelerySender(celery)
 
     def function(
         self,

@@ -7,8 +7,8 @@ from typing import Any
 
 from celery import Celery, signals
 
+from orchestrator.attach import tasks as steps
 from orchestrator.attach.settings import configuration
-from orchestrator.queue import broker
 from orchestrator.sdk.function import APPS
 from orchestrator.workers import processes, tasks
 from orchestrator.workers.processes import Setup
@@ -33,13 +33,17 @@ def attach(app: Celery) -> None:
         _attached = app
     tasks.register(app)
     processes.install(app, Setup(lambda: configuration(app), apps=APPS, guest=True))
-    signals.celeryd_after_setup.connect(_listen, weak=False)
+    steps.install()
+    signals.celeryd_after_setup.connect(_set_up, weak=False)
+    signals.worker_process_init.connect(_wrap, weak=False)
 
 
-def _listen(instance: Any = None, **_: Any) -> None:
-    """Take our queues too, whatever queues the command line named."""
-    if instance is None or _attached is None or instance.app is not _attached:
-        return
-    names = [broker.RUNNER_QUEUE, broker.EXECUTOR_QUEUE, *(broker.app_queue(app) for app in APPS)]
-    for name in names:
-        _attached.amqp.queues.select_add(broker.queue(name))
+def _set_up(instance: Any = None, **_: Any) -> None:
+    if instance is not None and instance.app is _attached:
+        _wrap()
+
+
+def _wrap(**_: Any) -> None:
+    """Let the application's tasks be steps; in the children of a pool again, which may have imported more."""
+    if _attached is not None:
+        steps.wrap(_attached)

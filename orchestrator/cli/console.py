@@ -74,6 +74,16 @@ class ConsoleRenderer:
     def _run_started(self, record: Record) -> str:
         return self._outcome(record, "run", "function", "started", "")
 
+    def _run_skipped(self, record: Record) -> str:
+        return self._outcome(record, "run", "function", f"skipped: {_word(record, 'reason')}", "yellow")
+
+    def _start_deferred(self, record: Record) -> str:
+        return self._line(
+            record,
+            "event",
+            f"{short_id(record.get('event_id'))} {_word(record, 'function')} waits: {_word(record, 'by')}",
+        )
+
     def _run_completed(self, record: Record) -> str:
         return self._outcome(record, "run", "function", f"completed{_duration(record)}", "green")
 
@@ -129,6 +139,8 @@ _LINES: dict[str, Callable[[ConsoleRenderer, Record], str | None]] = {
     "event received": ConsoleRenderer._event_received,
     "event matched": ConsoleRenderer._event_matched,
     "run started": ConsoleRenderer._run_started,
+    "run skipped": ConsoleRenderer._run_skipped,
+    "start deferred": ConsoleRenderer._start_deferred,
     "step completed": ConsoleRenderer._step_completed,
     "step failed": ConsoleRenderer._step_failed,
     "run sleeping": ConsoleRenderer._run_sleeping,

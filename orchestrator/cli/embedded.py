@@ -60,18 +60,26 @@ def run(config: Config) -> None:
 class EmbeddedServer:
     """Everything, started and stopped together; guarded by keys unless the mode is `dev`."""
 
-    def __init__(self, config: Config, clock: Clock | None = None) -> None:
-        """Put the parts together; nothing runs yet.
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock | None = None,
+        *,
+        state: StateDirectory | None = None,
+        listener: socket.socket | None = None,
+    ) -> None:
+        """Put the parts together; nothing runs yet.  A `state` or a `listener` that is given outlives the server.
 
         Raises `ConfigError` for what cannot be used, and `Problem` for a database that must be upgraded first.
         """
         require_secrets(config)
         self.config = config
         self._stopped = False
-        self._listener = _listen(config.host, config.port)
+        self._listener = listener or listen(config)
         self.port: int = self._listener.getsockname()[1]
+        self._owns_state = state is None
         try:
-            self.state = StateDirectory(config.state_dir if _is_kept(config) else None)
+            self.state = state or open_state(config)
         except BaseException:
             self._listener.close()
             raise
@@ -79,7 +87,7 @@ class EmbeddedServer:
             self._put_together(config, clock or SystemClock())
         except BaseException:
             self._listener.close()
-            self.state.close()
+            self._close_state()
             raise
 
     def _put_together(self, config: Config, clock: Clock) -> None:
@@ -119,6 +127,11 @@ class EmbeddedServer:
         return front(self.config, self.parts, self._ingest)
 
     @property
+    def _alone(self) -> bool:
+        """Whether no Celery worker of the team's can be at work for this server."""
+        return self.config.mode == "dev" or self.config.database_url is None
+
+    @property
     def url(self) -> str:
         """Where it listens, as a person would type it."""
         host = "localhost" if self.config.host in ("0.0.0.0", "127.0.0.1", "::", "") else self.config.host
@@ -128,6 +141,10 @@ class EmbeddedServer:
         """Begin: listen, work, poll."""
         self._http.start()
         serve_from(self.parts)
+        if self._alone and any(registry.tasks for registry in APPS.values()):
+            from orchestrator.attach.tasks import serve_here
+
+            serve_here(self.parts, APPS)
         self._worker.start()
         for url in self.config.sdk_urls:
             add_url(self.parts, url)
@@ -161,7 +178,16 @@ class EmbeddedServer:
         self._http.stop(HTTP_GRACE)
         self._ingest.close()
         self.parts.database.close()
-        self.state.close()
+        self._close_state()
+
+    def _close_state(self) -> None:
+        if self._owns_state:
+            self.state.close()
+
+
+def open_state(config: Config) -> StateDirectory:
+    """The directory of the state, as configured.  Raises `ConfigError` when somebody else uses it."""
+    return StateDirectory(config.state_dir if _is_kept(config) else None)
 
 
 def _is_kept(config: Config) -> bool:
@@ -180,7 +206,9 @@ def _prepare_schema(config: Config, url: str) -> None:
         raise Problem(error.message, Exit.SCHEMA) from None
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(config: Config) -> socket.socket:
+    """Listen where the configuration says.  Raises `ConfigError` for an address that cannot be used."""
+    host, port = config.host, config.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -50,3 +50,36 @@ def set_(slug: str, setting: str, server: Server, as_json: bool) -> None:
         click.echo(json.dumps(found, indent=2))
         return
     click.echo(f"{escape(slug)}: {name} is {value}")
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  orchestrator pause shop-order-paid
+""",
+)
+@click.argument("slug", metavar="FUNCTION")
+@server_option
+def pause(slug: str, server: Server, as_json: bool) -> None:
+    """Let FUNCTION start no runs; those that have begun go on.
+
+    Events that come meanwhile are kept as skipped runs.
+    """
+    answer = server.request("POST", f"/v1/functions/{quote(slug, safe='')}/pause")
+    click.echo(
+        json.dumps(answer) if as_json else f"paused {escape(slug)}; orchestrator resume {escape(slug)} ends that"
+    )
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  orchestrator resume shop-order-paid
+""",
+)
+@click.argument("slug", metavar="FUNCTION")
+@server_option
+def resume(slug: str, server: Server, as_json: bool) -> None:
+    """Let FUNCTION start runs again, those first that were held."""
+    answer = server.request("POST", f"/v1/functions/{quote(slug, safe='')}/resume")
+    click.echo(json.dumps(answer) if as_json else f"resumed {escape(slug)}")

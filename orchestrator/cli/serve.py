@@ -19,23 +19,31 @@ from orchestrator.config import Config
 Examples:
   orchestrator dev                                         find apps on the usual ports
   orchestrator dev -u http://localhost:5000/api/inngest    this app
+  orchestrator dev --app shop.functions                    functions of this module, anew when it changes
   orchestrator dev --persist --port 9000                   keep the state, listen elsewhere
   orchestrator dev --json --log-level warning              records for a program
 """,
 )
+@click.option("--no-reload", is_flag=True, help="With --app: go on as it is when a module changes.")
 @server_options
-def dev(flags: Flags) -> None:
+def dev(flags: Flags, no_reload: bool) -> None:
     """Run everything in one process, for development.
 
     State is temporary unless --persist is given, and whoever reaches the port is trusted. DATABASE_URL, REDIS_URL,
-    CLOUDAMQP_URL and PORT are left to the application under development.
+    CLOUDAMQP_URL and PORT are left to the application under development. With --app the server is started anew when a
+    module changes; runs go on.
     """
-    run(read_config(flags, "dev"))
+    run(read_config(flags, "dev"), reload=not no_reload)
 
 
-def run(config: Config) -> None:
-    """Run the server of a mode until it is told to end."""
+def run(config: Config, *, reload: bool = False) -> None:
+    """Run the server of a mode until it is told to end; with `reload` anew whenever modules of its apps change."""
     configure_output(config)
+    if reload and config.apps:
+        from orchestrator.cli import reload as reloading
+
+        reloading.run(config)
+        return
     from orchestrator.cli import embedded
 
     embedded.run(config)

@@ -84,9 +84,10 @@ class SaveStep:
 
 @dataclass(frozen=True, slots=True)
 class AddCall:
-    """Let the planned step `step_id` be called."""
+    """Let the planned step `step_id` be called, or done by the Celery task that its input names."""
 
     step_id: str
+    task: bool = False
 
 
 @dataclass(frozen=True, slots=True)

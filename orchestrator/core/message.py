@@ -48,6 +48,8 @@ class StepPlanned(Op):
 
     race: bool = False
     input: str | None = None
+    #: A Celery task does it, the one that `input` names; the function is not called for it.
+    task: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -231,7 +231,7 @@ class _Turn:
             case StepPlanned() if self._is_new(op):
                 counted = not op.race
                 self._open(SaveStep(op.id, op.name, op.op, StepStatus.PLANNED, input=op.input, counted=counted))
-                self.effects.append(AddCall(op.id))
+                self.effects.append(AddCall(op.id, op.task))
             case SleepAsked() if self._is_new(op):
                 self._open(SaveStep(op.id, op.name, op.op, StepStatus.SLEEPING, started_at=self.now, wake_at=op.until))
                 self.effects.append(AddWake(op.id, op.until))

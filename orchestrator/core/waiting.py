@@ -38,6 +38,8 @@ class Step:
     status: StepStatus
     wake_at: datetime | None = None
     error: str | None = None
+    #: The Celery task that it is, if it is one.
+    task: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,14 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Throttled:
+    """A place in a throttle's queue: how many runs stand before it, and when the next one is let go."""
+
+    before: int
+    next_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """An event that came while it was waited for; `payload` is its wire text."""
 
@@ -108,6 +118,9 @@ class Facts:
     calls: Sequence[Call] = ()
     event_waits: Sequence[EventWait] = ()
     app_url: str = ""
+    #: Since when its function is paused.
+    paused_at: datetime | None = None
+    throttled: Throttled | None = None
 
     def name_of(self, step_id: str | None) -> str:
         """What a sentence calls a step, or the function."""
@@ -152,6 +165,23 @@ def _dated(facts: Facts) -> Iterator[Reason]:
     if facts.status is Status.QUEUED and facts.event_at is not None and facts.event_at > facts.now:
         told = f"its event is dated {moment(facts.event_at)}, and it starts then"
         yield Reason("event dated", told, until=facts.event_at)
+
+
+def _paused(facts: Facts) -> Iterator[Reason]:
+    if facts.status is Status.QUEUED and facts.paused_at is not None:
+        told = f"its function is paused since {moment(facts.paused_at)}, and it begins when that is resumed"
+        yield Reason("paused", told, details={"since": moment(facts.paused_at)})
+
+
+def _throttled(facts: Facts) -> Iterator[Reason]:
+    throttled = facts.throttled
+    if throttled is None:
+        return
+    many = f"{throttled.before} runs stand" if throttled.before > 1 else f"{throttled.before or 'no'} run stands"
+    told = f"a throttle holds it: {many} before it"
+    if throttled.next_at is not None:
+        told += f", and the next one begins at {moment(throttled.next_at)}"
+    yield Reason("throttle", told, until=throttled.next_at, details={"before": throttled.before})
 
 
 def _slots(facts: Facts) -> Iterator[Reason]:
@@ -219,6 +249,7 @@ def _untaken(facts: Facts) -> Iterator[Reason]:
 
 def _open_steps(facts: Facts) -> Iterator[Reason]:
     waits = {wait.step_id: wait for wait in facts.event_waits}
+    parked = {call.step_id for call in facts.calls if call.slot is not None}
     for step in facts.steps:
         if step.status is StepStatus.SLEEPING:
             told = f'step "{step.name}" sleeps until {moment(step.wake_at)}'
@@ -229,6 +260,9 @@ def _open_steps(facts: Facts) -> Iterator[Reason]:
             yield Reason("answer", f'step "{step.name}" waits to be resumed ({step.op})', step.id, step.wake_at)
         elif step.status is StepStatus.PLANNED and step.op in REQUESTS and step.error is None:
             yield Reason("request", f'step "{step.name}" waits for the answer to a request ({step.op})', step.id)
+        elif step.status is StepStatus.PLANNED and step.task and step.error is None and step.id not in parked:
+            told = f'step "{step.name}" waits for the Celery task {step.task}'
+            yield Reason("task", told, step.id, details={"task": step.task})
 
 
 def _event(facts: Facts, step: Step, wait: EventWait) -> Reason:
@@ -274,4 +308,12 @@ def _spoken(key: str) -> str:
     return json.dumps(value) if kind == "s" else value or kind
 
 
-_TELLERS: Sequence[Callable[[Facts], Iterator[Reason]]] = (_dated, _slots, _untaken, _retries, _open_steps)
+_TELLERS: Sequence[Callable[[Facts], Iterator[Reason]]] = (
+    _paused,
+    _dated,
+    _throttled,
+    _slots,
+    _untaken,
+    _retries,
+    _open_steps,
+)

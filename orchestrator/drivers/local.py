@@ -14,6 +14,7 @@ from orchestrator.sdk.errors import Abandoned
 from orchestrator.sdk.function import SCHEME, DurableFunction, Registry
 from orchestrator.sdk.run import Given
 from orchestrator.sdk.run import call as call_function
+from orchestrator.sdk.tasks import TaskSender
 from orchestrator.sdk.triggers import NewEvent
 
 _PREFIX = f"{SCHEME}://"
@@ -70,7 +71,13 @@ class LocalDriver:
 
     def holds(self, app: str) -> bool:
         """Whether functions of this app can be called here."""
-        return app in self.registries
+        registry = self.registries.get(app)
+        return registry is not None and not registry.empty
+
+    def tasks(self, app: str) -> TaskSender | None:
+        """What sends the Celery tasks that functions of this app ask for, if this process can."""
+        registry = self.registries.get(app)
+        return registry.tasks if registry is not None else None
 
     def call(self, app: str, call: Call, progress: Progress) -> Answer | None:
         """Call a function; None: it must not go on, and what it did last is not stored."""

@@ -115,7 +115,7 @@ class Branch:
             target=lease.step_id,
             attempt=lease.attempt,
             max_attempts=self.function.max_attempts,
-            events=[self.loaded.event],
+            events=self.loaded.events,
             memo=self.memo,
             current=self.current,
             plan_only=self._plan_only(lease),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from orchestrator import log
 from orchestrator.core.effect import Record
@@ -19,9 +19,11 @@ from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import ending_of, tell
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.queue.admit import admit
-from orchestrator.store import history, jobs, losses, run_timeouts, runs, slots, steps
+from orchestrator.store import gates, history, jobs, losses, run_timeouts, runs, slots, steps
 from orchestrator.store.apply import apply
+from orchestrator.store.database import Connection
 from orchestrator.store.jobs import Lease
+from orchestrator.store.runs import StoredRun
 
 _log = log.get(__name__)
 
@@ -79,13 +81,14 @@ def _in_short(error: Exception) -> str:
 def requeue(parts: Parts, run_id: str) -> None:
     """Let a run whose job was buried go on from its memoised steps.
 
-    Raises `NotFoundError`, or `ConflictError` for a run that did not end so.
+    Raises `NotFoundError`, or `ConflictError` for a run that did not end so, or whose place another one has taken.
     """
     by = parts.holder()
     with parts.database.write() as conn:
         loaded = runs.load(conn, run_id)
         if loaded is None:
             raise NotFoundError(f"there is no run {run_id}")
+        _check_alone(conn, loaded.run, by.now)
         if not losses.drop_dead(conn, run_id) or not runs.reopen(conn, run_id):
             raise ConflictError(f"run {run_id} did not fail for a dead job, so there is nothing to requeue")
         steps.forget_open(conn, run_id)
@@ -94,3 +97,13 @@ def requeue(parts: Parts, run_id: str) -> None:
         hints += run_timeouts.begin(conn, run_id, parts.versions.read(loaded).function.timeouts, by.now)
     parts.announcer.announce(hints)
     _log.info("run requeued", run_id=run_id)
+
+
+def _check_alone(conn: Connection, run: StoredRun, now: datetime) -> None:
+    """Of the runs of a singleton one is active, also when one is that had ended."""
+    if run.singleton is None:
+        return
+    gates.lock(conn, {run.singleton: run.function_id}, now)
+    active = runs.active(conn, run.singleton)
+    if active not in (None, run.id):
+        raise ConflictError(f"run {active} is active, and of its singleton there may be one; cancel it first")

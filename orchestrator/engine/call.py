@@ -10,13 +10,15 @@ from orchestrator.core.effect import Continue, Status
 from orchestrator.core.message import Threw
 from orchestrator.drivers.base import Answer
 from orchestrator.drivers.local import app_of
+from orchestrator.engine import throttle
 from orchestrator.engine.branch import Branch
-from orchestrator.engine.enter import TURN, enter, give_way, let_go, others_wait
+from orchestrator.engine.enter import TURN, end, enter, give_way, let_go, others_wait
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.progress import Progress
 from orchestrator.engine.settle import settle
 from orchestrator.protocol.run_errors import STATE_OVERFLOWED, error_text, too_much_state
-from orchestrator.store import jobs, run_timeouts, runs
+from orchestrator.queue.admit import admit
+from orchestrator.store import functions, held, jobs, run_timeouts, runs, slots
 from orchestrator.store.apply import Applied
 from orchestrator.store.jobs import Hint, Lease
 
@@ -67,8 +69,15 @@ def _begin(parts: Parts, lease: Lease, branch: Branch) -> Lease | None:
     if app is not None and not parts.local.holds(app):
         hand_on(parts, lease, app)
         return None
-    entered = enter(parts, lease, branch)
-    if entered is not None and branch.run.status is Status.QUEUED:
+    queued = branch.run.status is Status.QUEUED
+    # With some options there is more to a beginning than the run's own row.
+    begins = queued and not branch.function.timeouts and branch.function.throttle is None
+    entered = enter(parts, lease, branch.loaded, begins=begins)
+    if entered is None:
+        return None
+    if begins and entered.admitted and not lease.admitted:
+        branch.run = replace(branch.run, status=Status.RUNNING)
+    elif queued:
         _start(parts, branch)
     return entered
 
@@ -90,8 +99,7 @@ def _take_up(parts: Parts, lease: Lease, branch: Branch | None) -> Branch | None
     """Load the run unless it is known; None when there is nothing to call any more."""
     branch = branch or _read(parts, lease)
     if branch is None or branch.over:
-        with parts.database.write() as conn:
-            jobs.end(conn, lease)
+        end(parts, lease)
         return None
     if branch.loaded.archived:
         gone = f'{{"name":"FunctionRemoved","message":"the function {branch.slug} is no longer served by its app"}}'
@@ -99,7 +107,21 @@ def _take_up(parts: Parts, lease: Lease, branch: Branch | None) -> Branch | None
         return None
     if branch.loaded.timed and _is_late(parts, lease, branch):
         return None
+    if branch.run.status is Status.QUEUED and branch.loaded.paused and _held(parts, lease, branch):
+        return None
     return branch
+
+
+def _held(parts: Parts, lease: Lease, branch: Branch) -> bool:
+    """Hold the job until its function is resumed, unless it was meanwhile; the slots it has are for others."""
+    run_id, freed = branch.run.id, set[str]()
+    with parts.database.write() as conn:
+        # The function's row stays locked, so that resuming comes before this, or after it and finds the job held.
+        holds = functions.is_paused(conn, branch.loaded.run.function_id) and held.hold(conn, lease)
+        if holds and branch.loaded.run.limits is not None:
+            freed = slots.end_runs(conn, [run_id], lease, [])
+    admit(parts.database, parts.announcer, freed, parts.clock.now())
+    return holds
 
 
 def _is_late(parts: Parts, lease: Lease, branch: Branch) -> bool:
@@ -120,11 +142,12 @@ def _read(parts: Parts, lease: Lease) -> Branch | None:
 
 
 def _start(parts: Parts, branch: Branch) -> None:
-    now, timeouts = parts.clock.now(), branch.function.timeouts
-    if timeouts:
+    now, timeouts, throttled = parts.clock.now(), branch.function.timeouts, branch.function.throttle is not None
+    if timeouts or throttled:
         with parts.database.write() as conn:
+            hints = throttle.begin(conn, branch.run.id, branch.loaded.run.function_id, now) if throttled else []
             started = runs.start(conn, branch.run.id, now)
-            hints = run_timeouts.begin(conn, branch.run.id, timeouts, now) if started else []
+            hints += run_timeouts.begin(conn, branch.run.id, timeouts, now) if started else []
         parts.announcer.announce(hints)
     else:
         with parts.database.write_one() as conn:

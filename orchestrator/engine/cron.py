@@ -18,8 +18,9 @@ from orchestrator.core.effect import Status
 from orchestrator.core.event import SCHEDULED_TIMER, Event
 from orchestrator.core.function import Function
 from orchestrator.engine.branch import Held
+from orchestrator.engine.outcome import Outcome
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.start import Outcome, chosen, held, planned, write
+from orchestrator.engine.start import after, chosen, held, start_of, tell_admission, write
 from orchestrator.engine.versions import Versions
 from orchestrator.ids import named_uuid, new_ulid
 from orchestrator.protocol.function_config import read_function
@@ -87,13 +88,18 @@ def _fire(parts: Parts, job_id: int, room: int) -> list[Held]:
         made = [_outcome(parts.versions, conn, job, target, tick, jitter, by.now) for tick in ticks]
         outcomes = [outcome for _, outcome in made]
         leases, hints = write(conn, outcomes, chosen(outcomes, room, by.now), by)
-        started = [(event, outcome) for event, outcome in made if outcome.starts]
+        started = [(event, outcome) for event, outcome in made if outcome.functions]
         if started:
             events.add(conn, [event for event, _ in started], by.now, match=False)
+        for event, outcome in started:
+            if outcome.warnings:
+                events.warn(conn, event.id, "\n".join(outcome.warnings))
     if following is not None:
         hints.append(Hint(job.job_id, crons.CRON, following))
-    parts.announcer.announce(hints)
-    _tell(job, target, ticks, started, following, by.now)
+    after(parts, outcomes, hints)
+    _tell(job, target, ticks, outcomes, following, by.now)
+    for outcome in outcomes:
+        tell_admission(outcome, by)
     return held(parts, outcomes, leases, by.now)
 
 
@@ -121,23 +127,24 @@ def _outcome(
     event = Event(new_ulid(), SCHEDULED_TIMER, orjson.dumps(data).decode(), ts, now, external_id=_rfc3339(tick))
     stored = StoredEvent(event.id, event.name, event.external_id, ts, event.wire(), now)
     run = NewRun(new_ulid(), target.function_id, target.version, event.id, event.name, Status.QUEUED, queued_at=now)
-    start = planned(versions, conn, run, stored, max(at, now), target.slug, now)
-    return event, Outcome(stored, [start], list(start.warnings))
+    function = versions.function(conn, run.function_id, run.function_version)
+    start, warnings = start_of(function, run, stored, max(at, now), target.slug, now, paused=target.paused)
+    return event, Outcome(stored, [start], warnings)
 
 
 def _tell(
     job: CronJob,
     target: Target,
     ticks: Sequence[datetime],
-    started: Sequence[tuple[Event, Outcome]],
+    outcomes: Sequence[Outcome],
     following: datetime | None,
     now: datetime,
 ) -> None:
     line = job.cron.line
-    for _, outcome in started:
-        [start] = outcome.starts
+    for outcome in outcomes:
         tick = outcome.event.external_id
-        _log.info("cron fired", function=target.slug, cron=line, tick=tick, run_id=start.run.id, next_at=following)
+        for start in outcome.starts:
+            _log.info("cron fired", function=target.slug, cron=line, tick=tick, run_id=start.run.id, next_at=following)
     if not ticks or ticks[0] > job.tick:
         late = round((now - job.tick) / timedelta(seconds=1))
         _log.warning("cron missed", function=target.slug, cron=line, since=job.tick, seconds=late, runs=len(ticks))

@@ -16,8 +16,9 @@ from orchestrator.core.effect import Status
 from orchestrator.core.event import FUNCTION_INVOKED, patterns
 from orchestrator.engine.branch import Held
 from orchestrator.engine.hit import hits_of, invocation_in
+from orchestrator.engine.outcome import Outcome, Start
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.start import Outcome, Start, planned, start
+from orchestrator.engine.start import start, start_of
 from orchestrator.engine.versions import Versions
 from orchestrator.errors import ExpressionError
 from orchestrator.expressions.cel import compile_expression
@@ -103,7 +104,7 @@ def _invoke(versions: Versions, conn: Connection, outcome: Outcome, now: datetim
     if found is None or found.archived_at is not None:
         outcome.refused = invocation
         return
-    listener = Listener(outcome.event.name, None, found.id, found.slug, found.version)
+    listener = Listener(outcome.event.name, None, found.id, found.slug, found.version, found.paused_at is not None)
     outcome.starts.append(_start(versions, conn, outcome, listener, now, invocation.correlation_id))
 
 
@@ -126,7 +127,6 @@ def _start(
     correlation_id: str | None = None,
 ) -> Start:
     event = outcome.event
-    happens_at = datetime.fromtimestamp(event.ts / 1000, now.tzinfo)
     run = NewRun(
         new_ulid(),
         listener.function_id,
@@ -137,6 +137,8 @@ def _start(
         queued_at=now,
         correlation_id=correlation_id,
     )
-    start = planned(versions, conn, run, event, max(happens_at, now), listener.slug, now)
-    outcome.warnings += start.warnings
-    return start
+    function = versions.function(conn, run.function_id, run.function_version)
+    at = max(event.happens_at, now)
+    new, warnings = start_of(function, run, event, at, listener.slug, now, paused=listener.paused)
+    outcome.warnings += warnings
+    return new

@@ -98,8 +98,8 @@ def _settle(
     by = parts.holder()
     policy = parts.settings.policy(max_attempts)
     limited = loaded.run.limits is not None
-    # A call under limits gives its slots back in the transaction that ends its job.
-    if lease is not None and parts.database.ends is not None and not (limited and lease.kind == jobs.CALL):
+    # A job with slots gives them back in the transaction that ends it.
+    if lease is not None and parts.database.ends is not None and not (limited and lease.kind in jobs.NEED_SLOTS):
         end = plain_end(lease, loaded.run.id, message, policy, by.now)
         if end is not None:
             return _end(parts.database.ends, lease, loaded, end, by, max_attempts)
@@ -213,7 +213,7 @@ def ending_of(loaded: Loaded, decision: Decision, now: datetime) -> list[Event]:
         loaded.slug,
         loaded.run.id,
         finish.status.value,
-        [loaded.event],
+        loaded.events,
         result,
         finish.error,
         loaded.run.correlation_id,

@@ -6,79 +6,35 @@ A first call is born leased to this worker where it has room for it, and announc
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 
 import orjson
 
 from orchestrator import log
-from orchestrator.core.concurrency import needs
+from orchestrator.core.admission import asked, asks
 from orchestrator.core.effect import Status
-from orchestrator.core.function import Function, Timeouts
+from orchestrator.core.function import Function
+from orchestrator.engine.admit import admit
 from orchestrator.engine.branch import Branch, Held
-from orchestrator.engine.hit import Hit, InvocationKey, write_hits
+from orchestrator.engine.enter import follow_up, with_limits
+from orchestrator.engine.hit import write_hits
+from orchestrator.engine.outcome import Outcome, Start
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.pause import cancel_pauses, missing_function
-from orchestrator.engine.versions import Versions
+from orchestrator.engine.settle import tell
 from orchestrator.store import events, jobs, keys, pauses, run_timeouts, runs
-from orchestrator.store.apply import Holder, answer_invoker, call_key
+from orchestrator.store import held as held_jobs
+from orchestrator.store.apply import Applied, Holder, answer_invoker, call_key
 from orchestrator.store.database import Connection
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.hits import PauseHit, answer_of
 from orchestrator.store.hits import write_hits as write_hits_hot
 from orchestrator.store.jobs import Hint, Lease
-from orchestrator.store.pauses import Pause
 from orchestrator.store.postgresql import FirstCall, HotPath
 from orchestrator.store.runs import NewRun
 
 _log = log.get(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """A run to be started, `at` perhaps in the future."""
-
-    run: NewRun
-    at: datetime
-    slug: str
-    external_id: str | None
-    #: What will cancel it.
-    cancels: Sequence[Pause] = ()
-    timeouts: Timeouts = field(default=Timeouts())
-    #: When it must have begun, if there is such a time.
-    start_by: datetime | None = None
-    #: What went wrong in planning it, to be kept with the event.
-    warnings: Sequence[str] = ()
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing but the run and its first call has to be written."""
-        bare = self.external_id is None and self.run.correlation_id is None
-        return bare and not self.cancels and not self.timeouts
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What matching one event came to."""
-
-    event: StoredEvent
-    starts: list[Start] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    hits: list[Hit] = field(default_factory=list)
-    #: The event invokes a function that does not exist.
-    refused: InvocationKey | None = None
-
-    @property
-    def plain(self) -> bool:
-        """Whether nothing but runs has to be written."""
-        rest = self.warnings or self.hits or self.refused
-        return not rest and all(start.plain for start in self.starts)
-
-    @property
-    def only_resumes(self) -> bool:
-        """Whether nothing but answers to pauses has to be written."""
-        rest = self.warnings or self.starts or self.refused
-        return not rest and all(hit.step_id is not None for hit in self.hits)
 
 
 def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now: datetime) -> list[Held]:
@@ -97,37 +53,40 @@ def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now
         with parts.database.write() as conn:
             outcomes = [it for job_id, batch in decided.items() if jobs.take_match(conn, job_id) for it in batch]
             leases, hints = write(conn, outcomes, at_once, by, resumed)
-    parts.announcer.announce(hints)
+    after(parts, outcomes, hints)
     for outcome in outcomes:
-        _tell(outcome)
+        tell_of(outcome, by)
     return held(parts, outcomes, leases, now)
 
 
-def planned(
-    versions: Versions, conn: Connection, run: NewRun, event: StoredEvent, at: datetime, slug: str, now: datetime
-) -> Start:
-    """A run that the event starts, to begin at `at`, with what may end it early."""
-    function = versions.function(conn, run.function_id, run.function_version)
+def start_of(
+    function: Function | None, run: NewRun, event: StoredEvent, at: datetime, slug: str, now: datetime, *, paused: bool
+) -> tuple[Start, list[str]]:
+    """A run that the event starts, to begin at `at`: what may end it early, and what its function asks for.
+
+    Also returns the warnings about that.
+    """
+    new = Start(run, at, slug, event.external_id, event.received_at)
     if function is None:
-        return Start(run, at, slug, event.external_id)
+        return new, []
     cancels, timeouts = cancel_pauses(run.id, function.cancels, event.payload, now), function.timeouts
-    start_by = at + timeouts.start if timeouts.start is not None else None
-    run, warnings = _with_limits(run, function, event.payload)
-    return Start(run, at, slug, event.external_id, cancels, timeouts, start_by, warnings)
-
-
-def _with_limits(run: NewRun, function: Function, event: str) -> tuple[NewRun, list[str]]:
-    """The run with the slots its calls will need, and warnings of keys without a value for its event (JSON text)."""
-    if not function.concurrency:
-        return run, []
-    wanted, warnings = needs(run.function_id, function.concurrency, orjson.loads(event))
-    told = [f'"{function.slug}": {warning}' for warning in warnings]
-    return (replace(run, limits=wanted.text()) if wanted is not None else run), told
+    new = replace(new, cancels=cancels, timeouts=timeouts)
+    asking = paused or asks(function)
+    if not (asking or function.concurrency):
+        return new, []
+    data = orjson.loads(event.payload)
+    limited, warnings = with_limits(run, function, data)
+    new = replace(new, run=limited)
+    if not asking:
+        return new, warnings
+    of, more = asked(function, data, paused=paused, invoked=run.correlation_id is not None)
+    return replace(new, asked=of, function=function), warnings + more
 
 
 def chosen(outcomes: Sequence[Outcome], room: int, now: datetime) -> set[str]:
-    """Choose the runs whose first call is to begin here and now, `room` at most."""
-    due = [start.run.id for outcome in outcomes for start in outcome.starts if start.at <= now]
+    """Choose the runs whose first call is to begin here and now, `room` at most; a batch is to be read first."""
+    starts = [start for outcome in outcomes for start in outcome.starts]
+    due = [start.run.id for start in starts if start.at <= now and start.run.batch_id is None]
     return set(due[:room])
 
 
@@ -164,18 +123,21 @@ def _resume_hot(
 def write(
     conn: Connection, outcomes: Sequence[Outcome], at_once: set[str], by: Holder, resumed: int = 0
 ) -> tuple[list[Lease], list[Hint]]:
-    """Write the runs with their first calls, and leave those out of `outcomes` that are repeats.
+    """Write the runs with their first calls.
 
+    Those that are repeats or not admitted are left out of `outcomes`, and those that must wait out of `at_once`.
     Of the runs that are resumed `resumed` at most go on here and now.
     """
     _leave_out_repeats(conn, outcomes, by.now)
+    hints = admit(conn, outcomes, at_once, by)
     for outcome in outcomes:
         if outcome.warnings:
             events.warn(conn, outcome.event.id, "\n".join(outcome.warnings))
     starts = [start for outcome in outcomes for start in outcome.starts]
     if starts:
         runs.add(conn, [_running(start.run, at_once, by.now) for start in starts])
-    leases, hints = write_hits(conn, [hit for outcome in outcomes for hit in outcome.hits], by, resumed)
+    leases, resumes = write_hits(conn, [hit for outcome in outcomes for hit in outcome.hits], by, resumed)
+    hints += resumes
     for outcome in outcomes:
         if outcome.refused is not None:
             answer = {"error": missing_function(outcome.refused.function)}
@@ -187,9 +149,13 @@ def write(
             begins = start.run.id in at_once and start.run.limits is None
             hints += _write_timeout(conn, start, begins, by.now)
         if start.run.id in at_once:
-            leases.append(jobs.add_leased(conn, jobs.CALL, key, start.run.id, by.owner, by.now, by.until))
+            leases.append(
+                jobs.add_leased(conn, jobs.CALL, key, start.run.id, by.owner, by.now, by.until, priority=start.priority)
+            )
+        elif start.held:
+            held_jobs.add(conn, jobs.CALL, key, start.at, start.run.id, start.priority)
         else:
-            hints.append(jobs.add(conn, jobs.CALL, key, start.at, run_id=start.run.id))
+            hints.append(jobs.add(conn, jobs.CALL, key, start.at, run_id=start.run.id, priority=start.priority))
     return leases, hints
 
 
@@ -217,6 +183,12 @@ def _leave_out_repeats(conn: Connection, outcomes: Sequence[Outcome], now: datet
         outcome.starts = [start for start in outcome.starts if start.run.id not in repeats]
 
 
+def after(parts: Parts, outcomes: Sequence[Outcome], hints: Sequence[Hint]) -> None:
+    """After the commit: announce the jobs, and admit who waited for slots of runs that had to give way."""
+    freed = {pool for outcome in outcomes for pool in outcome.freed}
+    follow_up(parts, Applied(accepted=True, hints=list(hints), freed=freed))
+
+
 def held(parts: Parts, outcomes: Sequence[Outcome], leases: Sequence[Lease], now: datetime) -> list[Held]:
     """Hand over the leases, with what is known of their runs already: they were written a moment ago."""
     made = {start.run.id: (start, outcome.event) for outcome in outcomes for start in outcome.starts}
@@ -231,10 +203,23 @@ def held(parts: Parts, outcomes: Sequence[Outcome], leases: Sequence[Lease], now
     return calls
 
 
-def _tell(outcome: Outcome) -> None:
+def tell_of(outcome: Outcome, by: Holder) -> None:
+    """Tell the log what became of an event, after the commit."""
     event = outcome.event
-    _log.info("event matched", event=event.name, event_id=event.id, functions=[it.slug for it in outcome.starts])
+    _log.info("event matched", event=event.name, event_id=event.id, functions=outcome.functions)
     for start in outcome.starts:
-        _log.info("run started", run_id=start.run.id, function=start.slug, at=start.at)
+        _log.info("run started", run_id=start.run.id, function=start.slug, at=start.at, held=start.held)
+    tell_admission(outcome, by)
+
+
+def tell_admission(outcome: Outcome, by: Holder) -> None:
+    """Tell the log what became of starts that are none."""
+    event = outcome.event
+    for slug, by_what in outcome.deferred:
+        _log.info("start deferred", event_id=event.id, function=slug, by=by_what)
+    for start, skip in outcome.skipped:
+        _log.info("run skipped", run_id=skip.run.id, function=start.slug, reason=skip.reason)
     for warning in outcome.warnings:
         _log.warning("expression failed", event_id=event.id, warning=warning)
+    for loaded, decision in outcome.cancelled:
+        tell(loaded, decision, by, max_attempts=1)

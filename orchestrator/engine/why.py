@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from orchestrator.core.effect import Status
 from orchestrator.core.waiting import Facts, Reason, reasons
 from orchestrator.store import events, functions, waits
 from orchestrator.store.database import Connection
@@ -38,5 +39,7 @@ def why(
             calls=waits.calls(conn, run),
             event_waits=waits.event_waits(conn, run),
             app_url=app.url if app is not None else "",
+            paused_at=function.paused_at if function is not None else None,
+            throttled=waits.throttled(conn, run) if run.status is Status.QUEUED else None,
         )
     )

@@ -14,6 +14,7 @@ from orchestrator.engine.fetch import fetch
 from orchestrator.engine.look_back import look_back
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.resume import cancel_by_event, resume, time_out
+from orchestrator.engine.task import send
 from orchestrator.engine.wake import wake
 from orchestrator.store import jobs
 from orchestrator.store.jobs import Lease
@@ -29,6 +30,7 @@ HANDLERS: Mapping[str, Callable[[Parts, Lease, Branch | None], None]] = {
     jobs.LOOK_BACK: look_back,
     jobs.RESUME: resume,
     jobs.RUN_TIMEOUT: expire,
+    jobs.TASK: send,
     jobs.TIME_OUT: time_out,
     jobs.WAKE: wake,
 }

@@ -38,7 +38,8 @@ _PATTERN = re.compile(r"[^*]*(?:[/.]\*)?")
 _NOT_OF_SLUG = re.compile(r"[^a-z0-9]+")
 _URL_CHARACTERS = re.compile(r"[!-~]+")
 _QUERY_OF_SYNC = ("deployId", "probe")
-_ALONE = ("cancel", "debounce", "singleton", "priority")
+#: What makes no sense for a run of many events, each of which has its own value.
+_ALONE = ("cancel", "debounce", "singleton", "priority", "rateLimit", "idempotency")
 
 
 def read_function(config: object, place: str, *, ours: bool = False) -> Function:

@@ -3,8 +3,9 @@
 An announcement is a hint.  Losing, doubling, delaying or reordering it can slow a run, never corrupt it: whoever gets a
 hint still has to lease the job, and the sweep announces again what was never picked up.
 
-Over a broker a hint is `[job id, kind, due time in Unix microseconds]`, and many of them make one Celery task message,
-written here without Celery's own publisher, which costs two to four times as much.
+Over a broker a hint is `[job id, kind, due time in Unix microseconds]`, with its priority as a fourth if it has one;
+many of them make one Celery task message, written here without Celery's own publisher, which costs two to four times as
+much.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class _Sender:
         for queue, some in by_queue.items():
             self._declare(queue)
             task = broker.RUNNER_TASK if queue == broker.RUNNER_QUEUE else broker.EXECUTOR_TASK
-            self._publish(task, queue, [[hint.job_id, hint.kind, _microseconds(hint.run_at)] for hint in some])
+            self._publish(task, queue, [_written(hint) for hint in some])
 
     def _declare(self, name: str) -> None:
         if name not in self._declared:
@@ -143,11 +144,25 @@ class _Sender:
 
 def read_hints(hints: Sequence[Sequence[Any]]) -> list[Hint]:
     """The hints of a message."""
-    return [Hint(int(job_id), str(kind), _EPOCH + timedelta(microseconds=int(at))) for job_id, kind, at in hints]
+    return [
+        Hint(
+            int(job_id),
+            str(kind),
+            _EPOCH + timedelta(microseconds=int(at)),
+            priority=int(priority[0]) if priority else 0,
+        )
+        for job_id, kind, at, *priority in hints
+    ]
+
+
+def _written(hint: Hint) -> list[Any]:
+    known: list[Any] = [hint.job_id, hint.kind, _microseconds(hint.run_at)]
+    return [*known, hint.priority] if hint.priority else known
 
 
 def _queue_of(hint: Hint) -> str:
-    if hint.kind in UNLEASED:
+    # Before the others' backlog: the runner's queue is never long.
+    if hint.kind in UNLEASED or (hint.priority > 0 and hint.app is None):
         return broker.RUNNER_QUEUE
     return broker.EXECUTOR_QUEUE if hint.app is None else broker.app_queue(hint.app)
 

@@ -32,7 +32,7 @@ class Holdings:
         self._held: dict[int, Lease] = {}
         #: Calls that go on though their runs are over, and so their leases: they still take up slots.
         self._outlived: dict[int, Lease] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
 
     @property
     def owner(self) -> str:
@@ -61,6 +61,7 @@ class Holdings:
                 held = kept.get(lease.job_id)
                 if held is not None and held.generation == lease.generation:
                     del kept[lease.job_id]
+            self._lock.notify_all()
 
     @contextmanager
     def holding(self, lease: Lease) -> Iterator[None]:
@@ -102,11 +103,17 @@ class Holdings:
                     if held.admitted:
                         self._outlived[lease.job_id] = held
 
-    def hand_back(self, now: datetime) -> int:
-        """Make everything held ready for others, as the process is about to end; returns how much that was."""
+    def hand_back(self, now: datetime, spare: str | None = None) -> int:
+        """Make everything held, but for one kind, ready for others: the process is about to end; returns how much."""
         with self._lock:
-            held = list(self._held.values())
+            held = [lease for lease in self._held.values() if lease.kind != spare]
         for lease in held:
             with self._database.write() as conn:
                 jobs.release(conn, lease, now)
+            self.drop(lease)
         return len(held)
+
+    def wait_until_gone(self, kind: str, timeout: float) -> bool:
+        """Wait until nothing of a kind is held, or for `timeout` seconds; returns whether nothing is."""
+        with self._lock:
+            return self._lock.wait_for(lambda: all(lease.kind != kind for lease in self._held.values()), timeout)

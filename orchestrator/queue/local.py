@@ -1,26 +1,30 @@
 """Hints within one process: the announcer of `orchestrator dev`, behind the same seam as a broker's.
 
 Hints of match jobs and of due jobs are queued at once.  Later ones within the horizon wait in a heap until their time;
-what does not fit is left to the sweep, as is everything further away.  Cron jobs wait apart from calls, so that they
-are taken on time however busy the executors are.
+what does not fit is left to the sweep, as is everything further away.  Cron jobs and the timers of gates wait apart
+from calls, so that they are taken on time however busy the executors are.
 """
 
 from __future__ import annotations
 
 import heapq
+import itertools
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from orchestrator.clock import Clock
+from orchestrator.core.limits import position
 from orchestrator.queue.announce import Announcer
 from orchestrator.queue.sweep import HORIZON
-from orchestrator.store.crons import CRON, UNLEASED
+from orchestrator.store.crons import TIMED, UNLEASED
 from orchestrator.store.jobs import CALL, MATCH, Hint
 
 #: The most hints that wait in memory for their time.
 MOST_TIMERS = 10_000
+#: What is given back, and what is no call, stands before all calls.
+_FRONT = datetime.min.replace(tzinfo=UTC)
 
 
 class Shared:
@@ -77,7 +81,7 @@ class LocalQueue:
 
     def __init__(self, clock: Clock) -> None:
         self._calls = _Timers(clock)
-        self._crons = _Timers(clock)
+        self._timed = _Timers(clock)
         self._match = deque[int]()
         self._matchable = threading.Condition()
         self._closed = False
@@ -93,7 +97,7 @@ class LocalQueue:
                 self._matchable.notify()
         if len(matches) < len(hints):
             self._calls.keep([hint for hint in hints if hint.kind not in UNLEASED])
-            self._crons.keep([hint for hint in hints if hint.kind == CRON])
+            self._timed.keep([hint for hint in hints if hint.kind in TIMED])
 
     def matches(self, most: int) -> list[int]:
         """Wait for match jobs and take up to `most`; empty: the queue is closed."""
@@ -102,9 +106,9 @@ class LocalQueue:
                 self._matchable.wait()
             return [self._match.popleft() for _ in range(min(most, len(self._match)))]
 
-    def crons(self, most: int) -> list[int]:
-        """Wait for due cron jobs and take up to `most`; empty: the queue is closed."""
-        return self._crons.due(most)
+    def timed(self, most: int) -> list[int]:
+        """Wait for due cron jobs and timers and take up to `most`; empty: the queue is closed."""
+        return self._timed.due(most)
 
     def due(self, most: int) -> list[int]:
         """Wait for due jobs and take up to `most`; empty: the queue is closed."""
@@ -126,7 +130,7 @@ class LocalQueue:
     def close(self) -> None:
         """Let those who wait go."""
         self._calls.close()
-        self._crons.close()
+        self._timed.close()
         with self._matchable:
             self._closed = True
             self._matchable.notify_all()
@@ -137,13 +141,15 @@ class _Timers:
 
     When more is due than can be begun, sleeps that are over and pauses that have their answer go before calls, most of
     which are first calls then: what is under way is finished before more is begun, and no crowd makes timers late.
+    Calls go by their time less priority.
     """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._ready = threading.Condition()
-        self._first, self._due = deque[int](), deque[int]()
-        self._timers: list[tuple[datetime, int, bool]] = []
+        self._due: list[tuple[datetime, int, int]] = []
+        self._came = itertools.count()
+        self._timers: list[tuple[datetime, int, datetime]] = []
         self._waiting = set[int]()
         self._closed = False
 
@@ -160,8 +166,8 @@ class _Timers:
         with self._ready:
             while not self._closed:
                 self._ripen()
-                if self.depth:
-                    taken = [(self._first or self._due).popleft() for _ in range(min(most, self.depth))]
+                if self._due:
+                    taken = [heapq.heappop(self._due)[2] for _ in range(min(most, len(self._due)))]
                     self._ready.notify_all()
                     return taken
                 self._ready.wait(self._until_next())
@@ -170,11 +176,12 @@ class _Timers:
     def give_back(self, job_ids: Sequence[int]) -> None:
         if job_ids:
             with self._ready:
-                self._first.extendleft(reversed(job_ids))
+                for job_id in job_ids:
+                    self._put(job_id, _FRONT)
 
     @property
     def depth(self) -> int:
-        return len(self._first) + len(self._due)
+        return len(self._due)
 
     def wait_below(self, most: int, timeout: float) -> bool:
         with self._ready:
@@ -186,22 +193,28 @@ class _Timers:
             self._ready.notify_all()
 
     def _keep(self, hint: Hint, now: datetime) -> None:
-        first = hint.kind != CALL
         if hint.run_at <= now:
-            (self._first if first else self._due).append(hint.job_id)
+            self._put(hint.job_id, _place(hint))
         elif hint.run_at - now <= HORIZON and len(self._timers) < MOST_TIMERS and hint.job_id not in self._waiting:
             self._waiting.add(hint.job_id)
-            heapq.heappush(self._timers, (hint.run_at, hint.job_id, first))
+            heapq.heappush(self._timers, (hint.run_at, hint.job_id, _place(hint)))
+
+    def _put(self, job_id: int, place: datetime) -> None:
+        heapq.heappush(self._due, (place, next(self._came), job_id))
 
     def _ripen(self) -> None:
         now = self._clock.now()
         while self._timers and self._timers[0][0] <= now:
-            _, job_id, first = heapq.heappop(self._timers)
+            _, job_id, place = heapq.heappop(self._timers)
             self._waiting.discard(job_id)
-            (self._first if first else self._due).append(job_id)
+            self._put(job_id, place)
 
     def _until_next(self) -> float | None:
         if not self._timers:
             return None
         # A wait may end a little early on a coarse clock; then it is waited again.
         return max(0.0, (self._timers[0][0] - self._clock.now()) / timedelta(seconds=1))
+
+
+def _place(hint: Hint) -> datetime:
+    return position(hint.run_at, hint.priority) if hint.kind == CALL else _FRONT

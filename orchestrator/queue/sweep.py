@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from orchestrator.queue.announce import Announcer
-from orchestrator.store import jobs, keys
+from orchestrator.store import due, gates, keys
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Hint
 
@@ -17,6 +17,8 @@ GRACE = timedelta(seconds=1)
 PATIENCE = timedelta(seconds=4)
 #: The most that one sweep announces, so that an outage does not end in a flood.
 MOST = 500
+#: Rows deleted in one transaction, and transactions in one go.
+_PAGE, _ROUNDS = 1000, 20
 
 
 def sweep(
@@ -24,15 +26,22 @@ def sweep(
 ) -> list[Hint]:
     """Announce due jobs, oldest first; returns the hints."""
     with database.read() as conn:
-        hints = jobs.due(conn, now + HORIZON, now - PATIENCE, most, now=now, grace=grace)
+        hints = due.due(conn, now + HORIZON, now - PATIENCE, most, now=now, grace=grace)
     if hints:
         announcer.announce(hints)
         with database.write() as conn:
-            jobs.announced(conn, [hint.job_id for hint in hints], now)
+            due.announced(conn, [hint.job_id for hint in hints], now)
     return hints
 
 
 def tidy(database: Database, now: datetime) -> int:
-    """Delete expired keys; returns how many."""
-    with database.write() as conn:
-        return keys.expire(conn, now)
+    """Delete expired keys and gates, so many of each at once; returns how many."""
+    deleted = 0
+    for expire in (keys.expire, gates.expire):
+        for _ in range(_ROUNDS):
+            with database.write() as conn:
+                some = expire(conn, now, _PAGE)
+            deleted += some
+            if some < _PAGE:
+                break
+    return deleted

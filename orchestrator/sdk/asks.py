@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from orchestrator.core.durations import MAX_WAIT, format_duration, parse_moment
-from orchestrator.core.message import InvokeAsked, SignalAsked, SleepAsked, WaitAsked
+from orchestrator.core.message import InvokeAsked, SignalAsked, SleepAsked, StepPlanned, WaitAsked
 from orchestrator.errors import ExpressionError, RequestError
 from orchestrator.expressions.cel import compile_expression
 from orchestrator.sdk.errors import NonRetriable
-from orchestrator.sdk.execution import INVOKE, SIGNAL, SLEEP, WAIT, Found
+from orchestrator.sdk.execution import INVOKE, SIGNAL, SLEEP, TASK, WAIT, Found
 from orchestrator.sdk.function import DurableFunction
+from orchestrator.sdk.options import Retry
+from orchestrator.sdk.tasks import describe
 from orchestrator.sdk.triggers import Event, NewEvent
 from orchestrator.sdk.values import encode
 
@@ -68,6 +70,11 @@ def signal(step: Found, now: datetime, name: str, timeout: Span | None, replace:
         raise NonRetriable(f"{place}: the signal must have 1 to {_MOST_SIGNAL} characters")
     until = _until(place, now, timeout if timeout is not None else LONGEST)
     return SignalAsked(step.id, step.name, SIGNAL, name, until, replace)
+
+
+def task(step: Found, signature: Any, retry: Retry | None, *, race: bool) -> StepPlanned:
+    """A step that a Celery task does."""
+    return StepPlanned(step.id, step.name, TASK, race, describe(signature, retry, f'task "{step.name}"'), task=True)
 
 
 def new_events(event: str | NewEvent | Sequence[NewEvent], data: Any) -> list[NewEvent]:

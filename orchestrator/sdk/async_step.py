@@ -14,7 +14,7 @@ from typing import Any, TypeVar, overload
 from orchestrator.core.message import Op
 from orchestrator.sdk import asks
 from orchestrator.sdk.asks import Span
-from orchestrator.sdk.execution import INVOKE, RUN, SIGNAL, SLEEP, WAIT, Execution, Found
+from orchestrator.sdk.execution import INVOKE, RUN, SIGNAL, SLEEP, TASK, WAIT, Execution, Found
 from orchestrator.sdk.function import DurableFunction
 from orchestrator.sdk.options import Retry
 from orchestrator.sdk.step import received
@@ -110,6 +110,10 @@ class AsyncStep:
         """Wait for a signal and return its data; None when it did not come in time."""
         value = await self._board.ask(id, SIGNAL, lambda step, now: asks.signal(step, now, signal, timeout, replace))
         return value.get("data") if isinstance(value, dict) else value
+
+    async def task(self, id: str, signature: Any, *, retry: Retry | None = None) -> Any:
+        """Let a Celery task of your own run on your workers, and return its result; see `Step.task`."""
+        return await self._board.ask(id, TASK, lambda step, _: asks.task(step, signature, retry, race=True))
 
     async def invoke(
         self, id: str, function: DurableFunction[..., Any] | str, data: Any = None, *, timeout: Span | None = None

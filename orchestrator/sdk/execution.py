@@ -25,6 +25,7 @@ from orchestrator.sdk.values import decode, encode, error_text, step_error
 
 #: What a step is to people.
 RUN, SLEEP, WAIT, INVOKE, SIGNAL = "StepRun", "Sleep", "WaitForEvent", "InvokeFunction", "WaitForSignal"
+TASK = "Task"
 #: Of one step's result, as over HTTP.
 MOST_OUTPUT = 4 * 1024 * 1024
 _MOST_NAME = 255
@@ -133,6 +134,11 @@ class Execution:
                 "of step; give the new one an id of its own"
             )
         return value["data"] if wrapped == {"data"} else value
+
+    @property
+    def racing(self) -> bool:
+        """Whether the function is to go on after each of the steps it asks for now."""
+        return self._race
 
     @property
     def replaying(self) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from orchestrator.core.event import FUNCTION_FAILED
 from orchestrator.sdk.options import Options
+from orchestrator.sdk.tasks import TaskSender
 from orchestrator.sdk.triggers import Cancel, Cron, Event
 
 P = ParamSpec("P")
@@ -80,6 +81,8 @@ class Registry:
         """Raises `ValueError` for a name that cannot be one."""
         _check_name("the app's name", app)
         self.app = app
+        #: What sends its tasks, where it is attached to a Celery application.
+        self.tasks: TaskSender | None = None
         self._functions = dict[str, DurableFunction[..., Any]]()
 
     @property
@@ -89,6 +92,11 @@ class Registry:
 
     def __iter__(self) -> Iterator[DurableFunction[..., Any]]:
         return iter(self._functions.values())
+
+    @property
+    def empty(self) -> bool:
+        """Whether it has no functions: the modules that declare them were not imported here."""
+        return not self._functions
 
     def find(self, slug: str) -> DurableFunction[..., Any] | None:
         """The function of this slug."""

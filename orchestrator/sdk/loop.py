@@ -31,12 +31,20 @@ class _Selector(selectors.DefaultSelector):
     on_idle: Callable[[], bool] | None = None
 
     def select(self, timeout: float | None = None) -> Any:
-        """Wait as the loop asks to; but first say that there is nothing to do, which may change that."""
-        if timeout is None or timeout > 0:
-            ready = super().select(0)
-            if ready or (self.on_idle is not None and self.on_idle()):
-                return ready
-        return super().select(timeout)
+        """Wait as the loop asks to; but first say that there is nothing to do, which may change that.
+
+        Meanwhile no loop runs in this thread: under gevent others of its greenlets may run theirs.
+        """
+        running = asyncio.events._get_running_loop()
+        asyncio.events._set_running_loop(None)
+        try:
+            if timeout is None or timeout > 0:
+                ready = super().select(0)
+                if ready or (self.on_idle is not None and self.on_idle()):
+                    return ready
+            return super().select(timeout)
+        finally:
+            asyncio.events._set_running_loop(running)
 
 
 class Pump:

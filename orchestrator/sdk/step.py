@@ -10,7 +10,7 @@ from orchestrator.core.message import Op
 from orchestrator.sdk import asks
 from orchestrator.sdk.asks import Span
 from orchestrator.sdk.errors import Interrupt
-from orchestrator.sdk.execution import INVOKE, RUN, SIGNAL, SLEEP, WAIT, Execution, Found, run_body
+from orchestrator.sdk.execution import INVOKE, RUN, SIGNAL, SLEEP, TASK, WAIT, Execution, Found, run_body
 from orchestrator.sdk.function import DurableFunction
 from orchestrator.sdk.options import Retry
 from orchestrator.sdk.triggers import Event, NewEvent, ReceivedEvent
@@ -78,6 +78,14 @@ class Step:
         """Wait for a signal and return its data; None when it did not come in time."""
         value = self._asked(id, SIGNAL, lambda step, now: asks.signal(step, now, signal, timeout, replace))
         return value.get("data") if isinstance(value, dict) else value
+
+    def task(self, id: str, signature: Any, *, retry: Retry | None = None) -> Any:
+        """Let a Celery task of your own (`resize.s(url)`) run on your workers, and return its result.
+
+        Its queue, options, limits and retries are its own.  When it fails for good, so does the step, unless `retry`
+        says to send it anew.
+        """
+        return self._asked(id, TASK, lambda step, _: asks.task(step, signature, retry, race=self._execution.racing))
 
     def invoke(
         self, id: str, function: DurableFunction[..., Any] | str, data: Any = None, *, timeout: Span | None = None

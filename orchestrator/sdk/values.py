@@ -14,7 +14,7 @@ from orchestrator.sdk.errors import NonRetriable, StepError
 from orchestrator.sdk.triggers import ReceivedEvent
 
 #: Frames of ours begin here; what a person wants to see comes after the last of them.
-_OURS = "/orchestrator/sdk/"
+_OURS = ("/orchestrator/sdk/", "/orchestrator/attach/")
 #: Of a stack that is kept.
 _MOST_STACK = 64 * 1024
 
@@ -81,7 +81,9 @@ def step_error(memo: Any) -> StepError:
 
 def _stack(error: BaseException) -> str:
     frames = traceback.TracebackException.from_exception(error, limit=-100)
-    last = max((at for at, frame in enumerate(frames.stack) if _OURS in frame.filename), default=-1)
+    last = max(
+        (at for at, frame in enumerate(frames.stack) if any(ours in frame.filename for ours in _OURS)), default=-1
+    )
     if last + 1 < len(frames.stack):
         frames.stack = traceback.StackSummary.from_list(list(frames.stack)[last + 1 :])
     return "".join(frames.format())[-_MOST_STACK:]

@@ -119,7 +119,7 @@ def apply(
     if finish is None:
         for one in opened:
             _open(conn, one, applied, by.now)
-        if limited and lease is not None and lease.kind == jobs.CALL and not _goes_on(lease, applied):
+        if limited and lease is not None and lease.kind in jobs.NEED_SLOTS and not _goes_on(lease, applied):
             applied.freed = slots.leave(conn, before.id, lease.job_id)
         return applied
     pauses.close_all_of_run(conn, before.id)
@@ -178,7 +178,7 @@ def _open(conn: Connection, opened: Opened, applied: Applied, now: datetime) -> 
     if pause.signal is not None and opened.replaces:
         pauses.give_up_signal(conn, pause.signal)
     pauses.add(conn, [pause], now)
-    whose = {"run_id": pause.run_id, "step_id": pause.step_id}
+    whose: dict[str, Any] = {"run_id": pause.run_id, "step_id": pause.step_id}
     if opened.timer:
         key = pauses.timeout_key(pause.run_id, pause.step_id or "")
         applied.hints.append(jobs.add(conn, jobs.TIME_OUT, key, pause.expires_at, payload=opened.late, **whose))
@@ -244,17 +244,20 @@ def _counts(run: Run) -> tuple[int, int, int]:
 def _write_jobs(conn: Connection, run_id: str, decision: Decision, applied: Applied, by: Holder) -> None:
     if decision.run.status.final:
         return
-    planned = [effect.step_id for effect in decision.effects if isinstance(effect, AddCall)]
+    planned = [effect.step_id for effect in decision.effects if isinstance(effect, AddCall) and not effect.task]
     applied.hints += jobs.add_calls(conn, run_id, planned, decision.run.last_seq, by.now)
     for effect in decision.effects:
         match effect:
+            case AddCall(step_id, task=True):
+                key = f"step:{run_id}:{step_id}"
+                applied.hints.append(jobs.add(conn, jobs.TASK, key, by.now, run_id=run_id, step_id=step_id))
             case AddWake(step_id, at):
                 key = f"wake:{run_id}:{step_id}"
                 applied.hints.append(jobs.add(conn, jobs.WAKE, key, at, run_id=run_id, step_id=step_id))
             case AddFetch(step_id, request):
                 key = f"fetch:{run_id}:{step_id}"
-                whose = {"run_id": run_id, "step_id": step_id}
-                applied.hints.append(jobs.add(conn, jobs.FETCH, key, by.now, payload=request, **whose))
+                hint = jobs.add(conn, jobs.FETCH, key, by.now, run_id=run_id, step_id=step_id, payload=request)
+                applied.hints.append(hint)
             case ClosePause(step_id):
                 pauses.drop_timeout(conn, run_id, step_id)
             case Discover():

@@ -14,14 +14,16 @@ from datetime import datetime, timedelta
 import orjson
 from sqlalchemy import Connection, bindparam, delete, literal_column, select, update
 
-from orchestrator.store import jobs
+from orchestrator.store import gates, jobs
 from orchestrator.store.jobs import Hint
 from orchestrator.store.tables import functions, triggers
 from orchestrator.store.tables import jobs as table
 
 CRON = "cron"
-#: Kinds of jobs that the runner does, without a lease.
-UNLEASED = frozenset({jobs.MATCH, CRON})
+#: Kinds of jobs that go off at their time and are done without a lease, as are match jobs.
+TIMED = frozenset({CRON, gates.BATCH, gates.DEBOUNCE, gates.THROTTLE})
+#: Kinds of jobs that the runner does.
+UNLEASED = TIMED | {jobs.MATCH}
 
 _BY_ID = table.c.id == bindparam("job_id")
 _READY = table.c.state == literal_column("2")
@@ -52,7 +54,7 @@ _LINES = (
     .order_by(triggers.c.function_id, triggers.c.position)
 )
 _TARGET = (
-    select(functions.c.id, functions.c.slug, functions.c.version)
+    select(functions.c.id, functions.c.slug, functions.c.version, functions.c.paused_at)
     .where(functions.c.id == bindparam("function"), functions.c.archived_at.is_(None))
     .with_for_update(read=True)
 )
@@ -92,6 +94,7 @@ class Target:
     function_id: str
     slug: str
     version: int
+    paused: bool = False
 
 
 def lines_of(conn: Connection, app_id: str) -> list[CronLine]:
@@ -132,7 +135,7 @@ def target(conn: Connection, line: CronLine) -> Target | None:
     values = {"function": line.function_id, "line": line.line}
     if row is None or conn.execute(_DECLARED, values).first() is None:
         return None
-    return Target(row.id, row.slug, row.version)
+    return Target(row.id, row.slug, row.version, row.paused_at is not None)
 
 
 def move(conn: Connection, job: CronJob, tick: datetime) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 import orjson
 from sqlalchemy import Connection, Select, bindparam, insert, select, update
@@ -36,6 +36,11 @@ class StoredEvent:
     warning: str | None = None
     #: Whether a pause may wait for it; where nobody has looked, one may.
     awaited: bool = True
+
+    @property
+    def happens_at(self) -> datetime:
+        """The moment in `ts`."""
+        return datetime.fromtimestamp(self.ts / 1000, UTC)
 
 
 def accept(conn: Connection, received: Sequence[Event], now: datetime) -> tuple[list[str], list[Hint]]:

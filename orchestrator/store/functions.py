@@ -22,12 +22,15 @@ _MATCHING = (
         functions.c.id,
         functions.c.slug,
         functions.c.version,
+        functions.c.paused_at,
     )
     .join(functions, functions.c.id == triggers.c.function_id)
     .where(triggers.c.event.in_(bindparam("names", expanding=True)), functions.c.archived_at.is_(None))
     .order_by(functions.c.slug, triggers.c.position)
 )
 _LISTENS = select(triggers.c.function_id).where(triggers.c.event.in_(bindparam("names", expanding=True))).limit(1)
+
+_PAUSED = select(functions.c.paused_at).where(functions.c.id == bindparam("function")).with_for_update(read=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,8 @@ class Listener:
     function_id: str
     slug: str
     version: int
+    #: It starts no runs at present.
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +78,8 @@ class StoredFunction:
     archived_at: datetime | None
     #: Its waits also take events that came between the run's start and the wait.
     wait_look_back: bool = False
+    #: Since when it starts no runs.
+    paused_at: datetime | None = None
     #: How many calls at once an operator allows, where the app limits nothing.
     imposed: int | None = None
 
@@ -90,7 +97,9 @@ def listeners(conn: Connection, names: Sequence[str]) -> list[Listener]:
     """What events of these names may start (wildcards included), each function's triggers in their order."""
     wanted = {pattern for name in names for pattern in patterns(name)}
     rows = conn.execute(_MATCHING, {"names": sorted(wanted)})
-    return [Listener(row.event, row.expression, row.id, row.slug, row.version) for row in rows]
+    return [
+        Listener(row.event, row.expression, row.id, row.slug, row.version, row.paused_at is not None) for row in rows
+    ]
 
 
 def anyone_listens(conn: Connection, name: str) -> bool:
@@ -129,6 +138,18 @@ def function(conn: Connection, function_id: str) -> StoredFunction | None:
     query = select(functions).where(or_(functions.c.id == function_id, functions.c.slug == function_id))
     row = conn.execute(query).first()
     return _function(row) if row else None
+
+
+def is_paused(conn: Connection, function_id: str) -> bool:
+    """Whether a function starts no runs at present, which stays so to the end of the transaction."""
+    row = conn.execute(_PAUSED, {"function": function_id}).first()
+    return row is not None and row.paused_at is not None
+
+
+def set_paused(conn: Connection, slug: str, at: datetime | None) -> bool:
+    """Pause a function, or resume it (None); False: it is so already, or there is no such function."""
+    was = functions.c.paused_at.is_(None) if at is not None else functions.c.paused_at.is_not(None)
+    return conn.execute(update(functions).where(functions.c.slug == slug, was).values(paused_at=at)).rowcount == 1
 
 
 def set_wait_look_back(conn: Connection, slug: str, wanted: bool) -> bool:
@@ -241,5 +262,6 @@ def _function(row: Row[Any]) -> StoredFunction:
         row.created_at,
         row.archived_at,
         row.wait_look_back,
+        row.paused_at,
         row.imposed,
     )

@@ -1,26 +1,29 @@
 """Jobs: units of queued work, due now or later.
 
-A job is *ready* (perhaps only from `run_at` on), *leased* to a process until `lease_until`, *waiting* for a slot (see
-`store.slots`), or *dead*; done jobs are deleted.  `generation` rises with every lease and fences the past: what a
-former holder writes is refused.
+A job is *ready* (perhaps only from `run_at` on), *leased* to a process until `lease_until`, *held* until somebody lets
+it go, *waiting* for a slot (see `store.slots`), or *dead*; done jobs are deleted.  `generation` rises with every lease
+and fences the past: what a former holder writes is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, literal_column, select, update
 
-from orchestrator.store.tables import apps, functions, jobs, runs
+from orchestrator.store.tables import jobs, runs
 
-MATCH, CALL, WAKE, FETCH = "match", "call", "wake", "gateway"
+MATCH, CALL, TASK, WAKE, FETCH = "match", "call", "task", "wake", "gateway"
 RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
 RUN_TIMEOUT, CANCEL_ALL = "run_timeout", "cancel_all"
 
-WAITING, READY, LEASED, DEAD = 1, 2, 3, 5
+#: What counts for limits on concurrency: calls, and the tasks that steps are.
+NEED_SLOTS = (CALL, TASK)
+
+HELD, WAITING, READY, LEASED, DEAD = 0, 1, 2, 3, 5
 # As literals, so that the partial indexes on them are used (a parameter would make a plan that scans).
 IS_READY = jobs.c.state == literal_column("2")
 IS_LEASED = jobs.c.state == literal_column("3")
@@ -41,6 +44,8 @@ class Lease:
     payload: str | None = None
     #: It has the slots its calls need (see `store.slots`).
     admitted: bool = False
+    #: Seconds by which it is ahead of its time where many wait.
+    priority: int = 0
     #: When it runs out, where that was read (see `lost`).
     until: datetime | None = None
 
@@ -54,6 +59,8 @@ class Hint:
     run_at: datetime
     #: Only processes that hold this app can do it; None: whoever comes.
     app: str | None = None
+    #: Seconds by which it is ahead of its time where many are due.
+    priority: int = 0
 
 
 BY_ID = jobs.c.id == bindparam("job_id")
@@ -62,9 +69,9 @@ _RUN = select(runs.c.id).where(runs.c.id == bindparam("held_run")).with_for_upda
 # Locks the run before the job, in the same statement: for writes that may go on to change the run.
 _FENCE_AND_RUN = and_(FENCE, select(func.count()).select_from(_RUN).scalar_subquery() >= literal_column("0"))
 
-_LEASE = (
+_TAKE = (
     update(jobs)
-    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_READY, jobs.c.run_at <= bindparam("now"))
+    .where(IS_READY)
     .values(
         state=literal_column("3"),
         generation=jobs.c.generation + 1,
@@ -83,16 +90,14 @@ _LEASE = (
         jobs.c.crashes,
         jobs.c.payload,
         jobs.c.admitted,
+        jobs.c.priority,
     )
 )
-#: The name of the app, where that lives in processes and is not reached over the network.
-_APP = (
-    select(apps.c.name)
-    .select_from(runs.join(functions, functions.c.id == runs.c.function_id).join(apps, apps.c.id == functions.c.app_id))
-    .where(
-        runs.c.id == jobs.c.run_id, jobs.c.kind == literal_column("'call'"), apps.c.method == literal_column("'local'")
-    )
-    .scalar_subquery()
+_LEASE = _TAKE.where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.run_at <= bindparam("now"))
+_CLAIM = _TAKE.where(
+    jobs.c.key == bindparam("of_key"),
+    jobs.c.kind == literal_column("'task'"),
+    jobs.c.attempt == bindparam("of_attempt"),
 )
 INSERT = insert(jobs)
 _INSERT_MANY = insert(jobs).returning(jobs.c.id, sort_by_parameter_order=True)
@@ -122,6 +127,8 @@ _RELEASE = (
     .where(FENCE)
     .values(state=literal_column("2"), run_at=bindparam("at"), owner=None, lease_until=None, announced_at=None)
 )
+_REST = _RELEASE.values(admitted=False)
+_SENT = _RELEASE.values(payload=bindparam("sends"))
 _OF_RUN = jobs.c.run_id == bindparam("of_run")
 _END_RUN = delete(jobs).where(_OF_RUN)
 _END_RUN_IN_ORDER = delete(jobs).where(
@@ -150,35 +157,22 @@ _TAKE_MATCH = delete(jobs).where(BY_ID, IS_READY, _IS_MATCH)
 _MARK_AGAIN = update(jobs).where(jobs.c.key == bindparam("of_key")).values(again=True)
 _GENERATIONS = select(jobs.c.id, jobs.c.generation).where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_LEASED)
 _EXTEND = update(jobs).where(FENCE).values(lease_until=bindparam("until"))
-_DUE = (
-    select(jobs.c.id, jobs.c.kind, jobs.c.run_at, _APP.label("app"))
-    .where(
-        IS_READY,
-        jobs.c.run_at <= bindparam("until"),
-        or_(
-            # What became due this moment is being announced by whoever made it.
-            and_(
-                jobs.c.announced_at.is_(None),
-                or_(jobs.c.run_at > bindparam("now"), jobs.c.run_at <= bindparam("settled")),
-            ),
-            jobs.c.announced_at <= bindparam("announced_before"),
-        ),
-    )
-    .order_by(jobs.c.run_at)
-    .limit(bindparam("most"))
-)
-# One that is not due yet counts as announced at its time: only some time after that it is told again.
-_ANNOUNCED = (
-    update(jobs)
-    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_READY)
-    .values(announced_at=case((jobs.c.run_at > bindparam("now"), jobs.c.run_at), else_=bindparam("now")))
-)
 
 
 def lease(conn: Connection, ids: Sequence[int], owner: str, now: datetime, until: datetime) -> list[Lease]:
-    """Take those of the jobs that are ready and due; the others are somebody else's, or gone."""
+    """Take those of the jobs that are ready and due, in this order; the others are somebody else's, or gone."""
     rows = conn.execute(_LEASE, {"ids": list(ids), "by": owner, "now": now, "until": until})
-    return [as_lease(row) for row in rows]
+    taken = {row.id: as_lease(row) for row in rows}
+    return [taken[job_id] for job_id in dict.fromkeys(ids) if job_id in taken]
+
+
+def claim(conn: Connection, key: str, attempt: int, owner: str, until: datetime) -> Lease | None:
+    """Take the task job with this key for this attempt, also before it is due: that is when it would be sent anew.
+
+    None: somebody has it, or the attempt is over.
+    """
+    row = conn.execute(_CLAIM, {"of_key": key, "of_attempt": attempt, "by": owner, "until": until}).first()
+    return as_lease(row) if row is not None else None
 
 
 def add(
@@ -190,10 +184,11 @@ def add(
     run_id: str | None = None,
     step_id: str | None = None,
     payload: str | None = None,
+    priority: int = 0,
 ) -> Hint:
     """Add one ready job."""
-    row = new_row(kind, key, run_at, run_id, step_id, payload)
-    return Hint(_insert(conn, row), kind, run_at)
+    row = new_row(kind, key, run_at, run_id, step_id, payload) | ({"priority": priority} if priority else {})
+    return Hint(insert_one(conn, row), kind, run_at, priority=priority)
 
 
 def add_calls(conn: Connection, run_id: str, step_ids: Sequence[str], last_seq: int, run_at: datetime) -> list[Hint]:
@@ -221,11 +216,21 @@ def add_all(
     return leases, [Hint(job_id, row["kind"], row["run_at"]) for job_id, row in made[room:]]
 
 
-def add_leased(conn: Connection, kind: str, key: str, run_id: str, owner: str, now: datetime, until: datetime) -> Lease:
+def add_leased(
+    conn: Connection,
+    kind: str,
+    key: str,
+    run_id: str,
+    owner: str,
+    now: datetime,
+    until: datetime,
+    *,
+    priority: int = 0,
+) -> Lease:
     """Add one job that is born leased to its maker, which saves a hint and a lease."""
-    row = new_row(kind, key, now, run_id, None, None)
+    row = new_row(kind, key, now, run_id, None, None) | ({"priority": priority} if priority else {})
     row |= {"state": LEASED, "generation": 1, "owner": owner, "lease_until": until}
-    return Lease(_insert(conn, row), 1, kind, key, run_id)
+    return Lease(insert_one(conn, row), 1, kind, key, run_id, priority=priority)
 
 
 def ready_for_matching(conn: Connection, job_id: int) -> Row[Any] | None:
@@ -265,6 +270,19 @@ def retry(conn: Connection, lease: Lease, at: datetime, attempt: int, error: str
 def release(conn: Connection, lease: Lease, at: datetime) -> bool:
     """Give the job back as it is; False: the lease is lost."""
     return conn.execute(_RELEASE, fence(lease) | {"at": at}).rowcount == 1
+
+
+def rest(conn: Connection, lease: Lease, at: datetime) -> bool:
+    """Give the job back, without the slots it has, which the caller gives back; False: the lease is lost."""
+    return conn.execute(_REST, fence(lease) | {"at": at}).rowcount == 1
+
+
+def sent(conn: Connection, lease: Lease, at: datetime, sends: str | None) -> bool:
+    """Give a task job back: its message is about to be sent, and will be anew at `at`.  False: the lease is lost.
+
+    `sends` is kept with the job.
+    """
+    return conn.execute(_SENT, fence(lease) | {"at": at, "sends": sends}).rowcount == 1
 
 
 def end(conn: Connection, lease: Lease) -> bool:
@@ -308,35 +326,6 @@ def still_leased(conn: Connection, leases: Sequence[Lease]) -> list[Lease]:
     return [lease for lease in leases if (lease.job_id, lease.generation) in standing]
 
 
-def due(
-    conn: Connection,
-    until: datetime,
-    announced_before: datetime,
-    most: int,
-    *,
-    now: datetime | None = None,
-    grace: timedelta = timedelta(),
-) -> list[Hint]:
-    """Ready jobs with `run_at` up to `until` that were not announced since `announced_before`, oldest first.
-
-    Those never announced that became due within `grace` before `now` are left out.
-    """
-    now = now or until
-    values = {"until": until, "announced_before": announced_before, "most": most, "now": now, "settled": now - grace}
-    rows = conn.execute(_DUE, values)
-    return [Hint(row.id, row.kind, row.run_at, row.app) for row in rows]
-
-
-def announced(conn: Connection, ids: Sequence[int], at: datetime) -> None:
-    """Note that a sweep announced these jobs."""
-    conn.execute(_ANNOUNCED, {"ids": unlocked(conn, ids), "now": at})
-
-
-def backlog(conn: Connection, now: datetime) -> int:
-    """How many jobs are ready and due."""
-    return conn.execute(select(func.count()).where(IS_READY, jobs.c.run_at <= now)).scalar_one()
-
-
 def call_key(run_id: str) -> str:
     """The key of a run's one discovery job."""
     return f"call:{run_id}"
@@ -347,7 +336,8 @@ def unlocked(conn: Connection, ids: Sequence[int]) -> list[int]:
     return [row.id for row in conn.execute(_UNLOCKED, {"ids": list(ids)})]
 
 
-def _insert(conn: Connection, row: dict[str, object]) -> int:
+def insert_one(conn: Connection, row: dict[str, object]) -> int:
+    """Write one job; returns its id."""
     key = conn.execute(INSERT, row).inserted_primary_key
     assert key is not None
     return int(key[0])
@@ -394,4 +384,5 @@ def as_lease(row: Row[Any]) -> Lease:
         row.crashes,
         row.payload,
         row.admitted,
+        row.priority,
     )

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, Row, bindparam, insert, literal_column, selec
 
 from orchestrator.core.effect import Status
 from orchestrator.core.run import Run
-from orchestrator.store import steps
-from orchestrator.store.tables import apps, events, functions, runs
+from orchestrator.store import batches, steps
+from orchestrator.store.tables import apps, batch_events, events, functions, runs
 
 _LIVE = runs.c.status.in_([literal_column("'queued'"), literal_column("'running'")])
 _BY_ID = runs.c.id == bindparam("run_id")
@@ -32,6 +32,11 @@ class NewRun:
     started_at: datetime | None = None
     #: The run and the step that invoked it.
     correlation_id: str | None = None
+    #: Its events, where there is more than the one.
+    batch_id: str | None = None
+    #: The gate of its singleton.
+    singleton: str | None = None
+    ended_at: datetime | None = None
     #: The slots its calls need (see `core.concurrency.Needs`).
     limits: str | None = None
 
@@ -51,8 +56,10 @@ class NewRun:
             error=None,
             queued_at=self.queued_at,
             started_at=self.started_at,
-            ended_at=None,
+            ended_at=self.ended_at,
             correlation_id=self.correlation_id,
+            batch_id=self.batch_id,
+            singleton=self.singleton,
             limits=self.limits,
         )
 
@@ -76,6 +83,8 @@ class StoredRun:
     started_at: datetime | None
     ended_at: datetime | None
     correlation_id: str | None = None
+    batch_id: str | None = None
+    singleton: str | None = None
     #: How often it failed for a dead job and was made to go on.
     requeues: int = 0
     limits: str | None = None
@@ -99,6 +108,15 @@ class Loaded:
     imposed: int | None = None
     #: A time-out of its function may end it, for which a job stands.
     timed: bool = False
+    #: The wire texts of all its events, where there is more than the one.
+    batch: tuple[str, ...] = ()
+    #: Whether its function starts no runs at present.
+    paused: bool = False
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """The wire texts of its events; the first is the one it is known by."""
+        return self.batch or (self.event,)
 
 
 _LOADED = (
@@ -108,6 +126,7 @@ _LOADED = (
         functions.c.config,
         functions.c.version,
         functions.c.archived_at,
+        functions.c.paused_at,
         functions.c.imposed,
         events.c.payload,
         apps.c.sdk_language,
@@ -127,6 +146,7 @@ _CANCEL = (
     .values(status=literal_column("'cancelled'"), ended_at=bindparam("at"), pending=0, open=0)
 )
 _READ = select(runs).where(_BY_ID)
+_ACTIVE = select(runs.c.id).where(runs.c.singleton == bindparam("gate"), _LIVE).order_by(runs.c.id.desc()).limit(1)
 _LOCK = select(runs.c.status, runs.c.pending, runs.c.open, runs.c.last_seq).where(_BY_ID).with_for_update()
 _START = (
     update(runs)
@@ -166,14 +186,14 @@ def add(conn: Connection, new: Sequence[NewRun]) -> None:
 def load(conn: Connection, run_id: str) -> Loaded | None:
     """The run with what calling it needs; None: there is no such run."""
     row = conn.execute(_LOAD, {"run_id": run_id}).first()
-    return _loaded(row) if row is not None else None
+    return _loaded(conn, row) if row is not None else None
 
 
 def lock_live(conn: Connection, run_ids: Sequence[str]) -> list[Loaded]:
     """Those of the runs that are not over, locked in the order of their ids."""
     if not run_ids or not conn.execute(_LOCK_LIVE, {"ids": list(run_ids)}).all():
         return []
-    return [_loaded(row) for row in conn.execute(_LOAD_LIVE, {"ids": list(run_ids)})]
+    return [_loaded(conn, row) for row in conn.execute(_LOAD_LIVE, {"ids": list(run_ids)}).all()]
 
 
 def cancel_all(conn: Connection, run_ids: Sequence[str], at: datetime) -> None:
@@ -181,10 +201,22 @@ def cancel_all(conn: Connection, run_ids: Sequence[str], at: datetime) -> None:
     conn.execute(_CANCEL, {"ids": list(run_ids), "at": at})
 
 
-def _loaded(row: Row[Any]) -> Loaded:
+def _loaded(conn: Connection, row: Row[Any]) -> Loaded:
     archived = row.archived_at is not None
+    batch = batches.payloads(conn, row.batch_id) if row.batch_id is not None else ()
     sdk = (row.sdk_language, row.sdk_version)
-    return Loaded(_stored(row), row.slug, row.config, row.version, archived, row.payload, *sdk, row.imposed)
+    return Loaded(
+        _stored(row),
+        row.slug,
+        row.config,
+        row.version,
+        archived,
+        row.payload,
+        *sdk,
+        row.imposed,
+        batch=batch,
+        paused=row.paused_at is not None,
+    )
 
 
 def get(conn: Connection, run_id: str) -> StoredRun | None:
@@ -194,15 +226,22 @@ def get(conn: Connection, run_id: str) -> StoredRun | None:
 
 
 def of_event(conn: Connection, event_id: str) -> list[StoredRun]:
-    """The runs an event started, oldest first."""
-    query = select(runs).where(runs.c.event_id == event_id).order_by(runs.c.id)
-    return [_stored(row) for row in conn.execute(query)]
+    """The runs an event started, or had a part in starting, oldest first."""
+    return of_events(conn, [event_id])
 
 
 def of_events(conn: Connection, event_ids: Sequence[str]) -> list[StoredRun]:
-    """The runs these events started."""
-    query = select(runs).where(runs.c.event_id.in_(list(event_ids))).order_by(runs.c.id)
-    return [_stored(row) for row in conn.execute(query)]
+    """The runs these events started, or had a part in starting."""
+    in_batches = select(batch_events.c.batch_id).where(batch_events.c.event_id.in_(list(event_ids)))
+    alone = select(runs).where(runs.c.event_id.in_(list(event_ids)))
+    found = [*conn.execute(alone), *conn.execute(select(runs).where(runs.c.batch_id.in_(in_batches)))]
+    return sorted({row.id: _stored(row) for row in found}.values(), key=lambda run: run.id)
+
+
+def active(conn: Connection, singleton: str) -> str | None:
+    """The live run that went through this gate, the newest if there are several.  The caller holds the gate's lock."""
+    row = conn.execute(_ACTIVE, {"gate": singleton}).first()
+    return row.id if row is not None else None
 
 
 def lock(conn: Connection, run_id: str, step_ids: Sequence[str]) -> Run | None:
@@ -296,6 +335,9 @@ def _row(run: NewRun) -> dict[str, object]:
         "queued_at": run.queued_at,
         "started_at": run.started_at,
         "correlation_id": run.correlation_id,
+        "batch_id": run.batch_id,
+        "singleton": run.singleton,
+        "ended_at": run.ended_at,
         "limits": run.limits,
     }
 
@@ -317,6 +359,8 @@ def _stored(row: Row[Any]) -> StoredRun:
         row.started_at,
         row.ended_at,
         row.correlation_id,
+        row.batch_id,
+        row.singleton,
         row.requeues,
         row.limits,
     )

@@ -21,7 +21,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from orchestrator.core import concurrency
 from orchestrator.core.concurrency import Level, Needs, Pool
 from orchestrator.store import allowances, runs
-from orchestrator.store.jobs import BY_ID, CALL, FENCE, LEASED, Lease, fence
+from orchestrator.store.jobs import BY_ID, FENCE, LEASED, NEED_SLOTS, Lease, fence
 from orchestrator.store.tables import jobs, pools, slots
 
 IS_PARKED = jobs.c.state == literal_column("1")
@@ -226,7 +226,7 @@ def end_runs(conn: Connection, run_ids: Sequence[str], lease: Lease | None, gone
     """
     mine = lease.job_id if lease is not None else None
     for job in gone:
-        if job.state == LEASED and job.kind == CALL and job.id != mine and job.admitted:
+        if job.state == LEASED and job.kind in NEED_SLOTS and job.id != mine and job.admitted:
             values = {"of_run": job.run_id, "of_job": job.id, "by": job.owner, "at": job.lease_until}
             conn.execute(_KEEP, values)
     freed = [row.pool for row in conn.execute(_END, {"of_runs": list(run_ids)})]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, select, update
 
 from orchestrator.core.effect import SaveStep, StepStatus
 from orchestrator.core.run import StepState
@@ -31,6 +31,7 @@ _DEFERRED = (
     .limit(bindparam("most"))
 )
 _LIST = select(steps).where(_OF_RUN)
+_ONE = _LIST.where(steps.c.id == bindparam("of_id"))
 _INSERT = insert(steps)
 
 
@@ -81,6 +82,12 @@ def memos(conn: Connection, run_id: str) -> list[Memo]:
     return [Memo(row.id, StepState(StepStatus(row.status), row.counted), row.memo, row.seq) for row in rows]
 
 
+def get(conn: Connection, run_id: str, step_id: str) -> StoredStep | None:
+    """One step."""
+    row = conn.execute(_ONE, {"of_run": run_id, "of_id": step_id}).first()
+    return _stored(row) if row is not None else None
+
+
 def memo_until(conn: Connection, run_id: str, last: int) -> dict[str, str]:
     """What was memoised up to the outcome of this number, in the order of its storing."""
     if not last:
@@ -92,24 +99,7 @@ def memo_until(conn: Connection, run_id: str, last: int) -> dict[str, str]:
 def of_run(conn: Connection, run_id: str) -> list[StoredStep]:
     """The steps of a run, in the order a person would tell them: as they ended, open ones last."""
     rows = conn.execute(_LIST, {"of_run": run_id})
-    found = [
-        StoredStep(
-            row.id,
-            row.seq,
-            row.name,
-            row.op,
-            StepStatus(row.status),
-            row.attempts,
-            row.memo,
-            row.input,
-            row.error,
-            row.started_at,
-            row.wake_at,
-            row.ended_at,
-        )
-        for row in rows
-    ]
-    return sorted(found, key=lambda step: (step.seq is None, step.seq or 0, step.name))
+    return sorted(map(_stored, rows), key=lambda step: (step.seq is None, step.seq or 0, step.name))
 
 
 def deferred(conn: Connection, run_id: str, most: int) -> list[tuple[str, str]]:
@@ -140,6 +130,23 @@ def save(conn: Connection, run_id: str, saved: Sequence[SaveStep], now: datetime
 def forget_open(conn: Connection, run_id: str) -> None:
     """Delete the steps without an outcome: the next call will report them anew."""
     conn.execute(delete(steps).where(steps.c.run_id == run_id, steps.c.memo.is_(None)))
+
+
+def _stored(row: Row[Any]) -> StoredStep:
+    return StoredStep(
+        row.id,
+        row.seq,
+        row.name,
+        row.op,
+        StepStatus(row.status),
+        row.attempts,
+        row.memo,
+        row.input,
+        row.error,
+        row.started_at,
+        row.wake_at,
+        row.ended_at,
+    )
 
 
 def _values(step: SaveStep, seq: int | None, ended_at: datetime | None) -> dict[str, Any]:

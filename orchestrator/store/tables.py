@@ -63,6 +63,7 @@ functions = Table(
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Column("archived_at", Moment),
+    Column("paused_at", Moment),
     Column("wait_look_back", Boolean, nullable=False, server_default=false()),  # see engine.look_back
     Column("imposed", Integer),  # calls at once, by an operator, where the app asks for no limit
 )
@@ -108,10 +109,24 @@ runs = Table(
     Column("queued_at", Moment, nullable=False),
     Column("started_at", Moment),
     Column("ended_at", Moment),
+    Column("batch_id", Ulid),  # its events, where there is more than the one
+    Column("singleton", String(64)),  # the gate it went through; of the live ones there is one
     Column("correlation_id", String(96)),  # the run and step that invoked it, with a dot between
     Column("requeues", SmallInteger, nullable=False, server_default="0"),
     Column("limits", LongText),  # the pools its calls need slots of, see core.concurrency; NULL: none
     UniqueConstraint("function_id", "event_id"),
+    Index(
+        "ix_runs_singleton",
+        "singleton",
+        sqlite_where=text("singleton IS NOT NULL"),
+        postgresql_where=text("singleton IS NOT NULL"),
+    ),
+    Index(
+        "ix_runs_batch_id",
+        "batch_id",
+        sqlite_where=text("batch_id IS NOT NULL"),
+        postgresql_where=text("batch_id IS NOT NULL"),
+    ),
 )
 
 steps = Table(
@@ -144,6 +159,7 @@ jobs = Table(
     Column("step_id", String(64)),
     Column("run_at", Moment, nullable=False),
     Column("state", SmallInteger, nullable=False),
+    Column("priority", SmallInteger, nullable=False, server_default="0"),  # seconds by which it is ahead of its time
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("generation", Integer, nullable=False, server_default="0"),
     Column("crashes", SmallInteger, nullable=False, server_default="0"),
@@ -160,6 +176,7 @@ jobs = Table(
     Column("rank", BigInteger),
     # States as literals, here and in every statement, so that these small indexes are used.
     Index("ix_jobs_ready", "run_at", sqlite_where=text("state = 2"), postgresql_where=text("state = 2")),
+    Index("ix_jobs_held", "id", sqlite_where=text("state = 0"), postgresql_where=text("state = 0")),
     Index("ix_jobs_leased", "id", sqlite_where=text("state = 3"), postgresql_where=text("state = 3")),
     Index(
         "ix_jobs_parked",
@@ -230,6 +247,46 @@ keys = Table(
     Column("key", String(128), primary_key=True),
     Column("value", String(64), nullable=False),
     Column("expires_at", Moment, nullable=False, index=True),
+)
+
+#: What a promise of a function has come to for one key; see decision 0020.
+gates = Table(
+    "gates",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("function_id", String(36), nullable=False, index=True),
+    Column("state", LongText),  # JSON, by kind
+    Column("expires_at", Moment, index=True),  # NULL: not while something waits behind it
+)
+
+#: The admissions of a rate limit's gate, numbered.
+admissions = Table(
+    "admissions",
+    metadata,
+    Column("gate", String(64), primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", Moment, nullable=False),
+)
+
+#: Runs that a throttle has not let begin.
+throttled = Table(
+    "throttled",
+    metadata,
+    Column("run_id", Ulid, primary_key=True),
+    Column("gate", String(64), nullable=False),
+    Column("at", Moment, nullable=False),  # not before this
+    Column("position", Moment, nullable=False),
+    Column("let_go", Boolean, nullable=False),  # it may begin, and has not
+    Index("ix_throttled_gate", "gate", "let_go", "position", "run_id"),
+)
+
+#: The events of batches, of those that still fill, too.
+batch_events = Table(
+    "batch_events",
+    metadata,
+    Column("batch_id", Ulid, primary_key=True),
+    Column("event_id", Ulid, primary_key=True),
+    Index("ix_batch_events_event_id", "event_id"),
 )
 
 #: What a function's limits on concurrency allow, as its app says or as an operator wants.

@@ -7,18 +7,21 @@ from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, and_, bindparam, false, func, or_, select
 
 from orchestrator.core.concurrency import Needs
-from orchestrator.core.waiting import Call, EventWait, Failure, Seen, SlotWait, Step
+from orchestrator.core.waiting import Call, EventWait, Failure, Seen, SlotWait, Step, Throttled
+from orchestrator.sdk.execution import TASK as TASK_OP
+from orchestrator.sdk.tasks import read
 from orchestrator.store import allowances, events
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.history import Entry
-from orchestrator.store.jobs import CALL, READY, WAITING
+from orchestrator.store.jobs import NEED_SLOTS, READY, WAITING
 from orchestrator.store.pauses import EVENT
 from orchestrator.store.runs import StoredRun
 from orchestrator.store.steps import StoredStep
 from orchestrator.store.tables import jobs, pauses, pools, slots
+from orchestrator.store.tables import throttled as throttle_rows
 
 #: The most calls, waits and holders of slots that are told of.
 MOST = 5
@@ -27,7 +30,7 @@ LAST = 3
 
 _CALLS = (
     select(jobs.c.step_id, jobs.c.state, jobs.c.run_at, jobs.c.waits_at)
-    .where(jobs.c.run_id == bindparam("of_run"), jobs.c.kind == CALL)
+    .where(jobs.c.run_id == bindparam("of_run"), jobs.c.kind.in_(NEED_SLOTS))
     .order_by(jobs.c.id)
     .limit(MOST)
 )
@@ -35,6 +38,18 @@ _POOL = select(pools).where(pools.c.key == bindparam("of_key"))
 _HOLDERS = (
     select(slots.c.run_id).where(slots.c.pool == bindparam("of_key")).distinct().order_by(slots.c.run_id).limit(MOST)
 )
+_PLACE = select(throttle_rows.c.gate, throttle_rows.c.position).where(
+    throttle_rows.c.run_id == bindparam("of_run"), throttle_rows.c.let_go == false()
+)
+_BEFORE = select(func.count()).where(
+    throttle_rows.c.gate == bindparam("of_gate"),
+    throttle_rows.c.let_go == false(),
+    or_(
+        throttle_rows.c.position < bindparam("at_place"),
+        and_(throttle_rows.c.position == bindparam("at_place"), throttle_rows.c.run_id < bindparam("of_run")),
+    ),
+)
+_TIMER = select(jobs.c.run_at).where(jobs.c.key == bindparam("of_gate"))
 _PAUSES = (
     select(pauses)
     .where(pauses.c.run_id == bindparam("of_run"), pauses.c.kind == EVENT)
@@ -63,7 +78,17 @@ def event_waits(conn: Connection, run: StoredRun) -> list[EventWait]:
 
 def steps_told(found: Sequence[StoredStep]) -> list[Step]:
     """Steps as `core.waiting` wants them."""
-    return [Step(it.id, it.name, it.op, it.status, it.wake_at, it.error) for it in found]
+    return [Step(it.id, it.name, it.op, it.status, it.wake_at, it.error, _task(it)) for it in found]
+
+
+def throttled(conn: Connection, run: StoredRun) -> Throttled | None:
+    """Where a run stands in a throttle's queue; None: nowhere."""
+    row = conn.execute(_PLACE, {"of_run": run.id}).first()
+    if row is None:
+        return None
+    before = conn.execute(_BEFORE, {"of_gate": row.gate, "at_place": row.position, "of_run": run.id}).scalar_one()
+    next_at = conn.execute(_TIMER, {"of_gate": row.gate}).scalar()
+    return Throttled(before, next_at)
 
 
 def failures(story: Sequence[Entry], now: datetime) -> Iterator[Failure]:
@@ -75,6 +100,10 @@ def failures(story: Sequence[Entry], now: datetime) -> Iterator[Failure]:
             next_at = datetime.fromisoformat(data.get("next_at", now.isoformat()))
             known = error if isinstance(error, dict) else {}
             yield Failure(entry.step_id, entry.attempt or 0, entry.at, next_at, known)
+
+
+def _task(step: StoredStep) -> str | None:
+    return read(step.input or "{}").task if step.op == TASK_OP else None
 
 
 def _slot(conn: Connection, run: StoredRun, key: str) -> SlotWait | None:

@@ -37,6 +37,8 @@ GUARDED = [
     ("GET", "/v1/apps"),
     ("GET", "/v1/apps/shop/functions"),
     ("PATCH", "/v1/functions/shop-pay"),
+    ("POST", "/v1/functions/shop-pay/pause"),
+    ("POST", "/v1/functions/shop-pay/resume"),
     ("POST", "/v1/signals"),
     ("POST", "/v1/cancellations"),
     ("GET", "/v1/cancellations"),

@@ -41,6 +41,7 @@ def test_a_finished_run_is_shown_whole(client: FlaskClient, world: World) -> Non
         "environment_id": "00000000-0000-4000-b000-000000000000",
         "event_id": event.id,
         "event_name": "shop/sold",
+        "batch_id": None,
         "status": "Completed",
         "ended_at": "2026-11-21T12:00:02.123Z",
         "output": "done",

@@ -58,6 +58,14 @@ LINES = [
         "12:00:01 event  shop/product.imported 01J8…Q7 -> import-product-images, audit",
     ),
     (record("event matched", **EVENT, functions=[]), "12:00:01 event  shop/product.imported 01J8…Q7 -> no function"),
+    (
+        record("start deferred", event_id=EVENT["event_id"], function="audit", by="debounce"),
+        "12:00:01 event  01J8…Q7 audit waits: debounce",
+    ),
+    (
+        record("run skipped", **FUNCTION, reason="rate limit"),
+        "12:00:01 run    01J8…K2 import-product-images          skipped: rate limit",
+    ),
     (record("run started", **FUNCTION), "12:00:01 run    01J8…K2 import-product-images          started"),
     (
         record("step completed", **STEP, op="StepRun", ms=412),

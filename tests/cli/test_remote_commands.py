@@ -281,3 +281,12 @@ def test_a_run_that_waits_for_nothing_is_told_so(orchestrator: Run, server: Fake
     server.answers[f"GET /v1/runs/{RUN_ID}"] = (200, {"data": {"status": status, "waits": []}})
 
     assert f"{RUN_ID} {said}\n" == orchestrator("why", RUN_ID, "--server", server.url).stdout
+
+
+@pytest.mark.parametrize(("command", "said"), [("pause", "paused shop-pay"), ("resume", "resumed shop-pay")])
+def test_a_function_is_paused_and_resumed(orchestrator: Run, server: FakeServer, command: str, said: str):
+    server.answers[f"POST /v1/functions/shop-pay/{command}"] = (200, {"data": {}})
+
+    result = orchestrator(command, "shop-pay", "--server", server.url)
+
+    assert (Exit.OK, said) == (result.exit_code, result.stdout.strip()[: len(said)])

@@ -275,9 +275,9 @@ def test_cron_hints_are_given_out_apart_from_calls_and_at_their_time() -> None:
 
     queue.announce([Hint(1, "cron", NOW + timedelta(seconds=20)), Hint(2, jobs.CALL, NOW), Hint(3, "cron", NOW)])
 
-    assert ([3], [2]) == (queue.crons(5), queue.due(5))
+    assert ([3], [2]) == (queue.timed(5), queue.due(5))
     clock.advance(timedelta(seconds=20))
-    assert [1] == queue.crons(5)
+    assert [1] == queue.timed(5)
 
 
 def count(database: Database, table: Any) -> int:

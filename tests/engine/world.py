@@ -19,7 +19,7 @@ from orchestrator.engine.work import take, work
 from orchestrator.ids import new_ulid
 from orchestrator.protocol.sync import parse_registration
 from orchestrator.queue.lease import Holdings
-from orchestrator.store import jobs, runs
+from orchestrator.store import due, jobs, runs
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Hint
 from orchestrator.store.presence import Presence
@@ -106,7 +106,7 @@ class World:
     def due(self) -> list[Hint]:
         """Whatever is due now."""
         with self.parts.database.read() as conn:
-            return jobs.due(conn, self.clock.now(), self.clock.now(), 100)
+            return due.due(conn, self.clock.now(), self.clock.now(), 100)
 
     @property
     def run(self) -> runs.StoredRun:

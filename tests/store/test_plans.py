@@ -14,11 +14,16 @@ from orchestrator.core.function import Timeouts
 from orchestrator.core.run import Run
 from orchestrator.ids import new_ulid
 from orchestrator.store import (
+    admissions,
     allowances,
+    batches,
     cancellations,
     cure,
+    due,
     events,
     functions,
+    gates,
+    held,
     history,
     jobs,
     keys,
@@ -29,6 +34,8 @@ from orchestrator.store import (
     runs,
     slots,
     steps,
+    throttles,
+    timers,
     waits,
 )
 from orchestrator.store.cancellations import Cancellation
@@ -41,7 +48,7 @@ from orchestrator.store.tables import metadata
 from tests.store.factories import BY, NOW, UNTIL, a_step, add_app, after, an_event, insert_rows
 
 #: These index the jobs of one state only, so that reading all of one is reading what the query is about.
-SMALL = {"ix_jobs_ready", "ix_jobs_leased", "ix_pools_waiting", "ix_slots_until"}
+SMALL = {"ix_jobs_ready", "ix_jobs_leased", "ix_jobs_held", "ix_pools_waiting", "ix_slots_until"}
 LARGE = {table.name for table in metadata.sorted_tables} - {"apps"}
 
 RUN = new_ulid()
@@ -62,19 +69,21 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "held_with_run": lambda conn: jobs.held_with_run(conn, LEASE),
     "reset": lambda conn: jobs.reset(conn, LEASE),
     "retry": lambda conn: jobs.retry(conn, LEASE, NOW, 1, "{}"),
+    "claim task": lambda conn: jobs.claim(conn, "call:7", 0, "w", UNTIL),
+    "sent": lambda conn: jobs.sent(conn, LEASE, NOW, "0:1"),
     "release": lambda conn: jobs.release(conn, LEASE, NOW),
     "end": lambda conn: jobs.end(conn, LEASE),
     "once_more": lambda conn: jobs.once_more(conn, LEASE),
     "mark_again": lambda conn: jobs.mark_again(conn, "call:7"),
     "end_all_of_run": lambda conn: jobs.end_all_of_run(conn, RUN),
     "extend": lambda conn: jobs.extend(conn, [LEASE, Lease(19_001, 1, jobs.CALL, "k")], UNTIL),
-    "due": lambda conn: jobs.due(conn, NOW, NOW, 500),
-    "announced": lambda conn: jobs.announced(conn, list(range(2, 502)), NOW),
+    "due": lambda conn: due.due(conn, NOW, NOW, 500),
+    "announced": lambda conn: due.announced(conn, list(range(2, 502)), NOW),
     "lost": lambda conn: losses.lost(conn, NOW, ["dead"]),
     "recover": lambda conn: losses.recover(conn, LOST, NOW),
     "bury": lambda conn: losses.bury(conn, LEASE, "why"),
     "owners": lambda conn: losses.owners(conn),
-    "backlog": lambda conn: jobs.backlog(conn, NOW),
+    "backlog": lambda conn: due.backlog(conn, NOW),
     "claim": lambda conn: keys.claim(conn, ("k",), "v", NOW, UNTIL),
     "expire": lambda conn: keys.expire(conn, NOW, most=10),
     "accept": lambda conn: events.accept(conn, [an_event(external_id="x")], NOW),
@@ -95,6 +104,7 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "memos": lambda conn: steps.memos(conn, RUN),
     "save steps": lambda conn: steps.save(conn, RUN, [a_step("s1", fresh=False), a_step("new")], NOW),
     "deferred": lambda conn: steps.deferred(conn, RUN, 20),
+    "step": lambda conn: steps.get(conn, RUN, "s1"),
     "steps of run": lambda conn: steps.of_run(conn, RUN),
     "history of run": lambda conn: history.of_run(conn, RUN),
     "listeners": lambda conn: functions.listeners(conn, ["e7/a.b", "e8"]),
@@ -127,7 +137,33 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "allowances": lambda conn: allowances.of_functions(conn, ["f7", "f8"]),
     "allowances of one": lambda conn: allowances.of_function(conn, "f7"),
     "waits": lambda conn: [waits.calls(conn, it) for it in [runs.get(conn, RUN)] if it],
+    "place at a throttle": lambda conn: [waits.throttled(conn, it) for it in [runs.get(conn, RUN)] if it],
     "event waits": lambda conn: [waits.event_waits(conn, it) for it in [runs.get(conn, RUN)] if it],
+    "lock gates": lambda conn: gates.lock(conn, {"rate:7": "f7", "rate:9": "f7"}, NOW),
+    "save gate": lambda conn: gates.save(conn, "rate:7", "{}", NOW),
+    "expire gates": lambda conn: gates.expire(conn, NOW, most=10),
+    "admissions": lambda conn: admissions.between(conn, "rate:7", range(3, 5)),
+    "add admissions": lambda conn: admissions.add(conn, "rate:7", {9_999: NOW}, 3),
+    "timer": lambda conn: timers.get(conn, 7),
+    "wind": lambda conn: timers.wind(conn, gates.DEBOUNCE, "call:0", NOW),
+    "end timer": lambda conn: timers.end(conn, "call:0"),
+    "events of batch": lambda conn: batches.payloads(conn, RUN),
+    "ids of batch": lambda conn: batches.event_ids(conn, RUN),
+    "active": lambda conn: runs.active(conn, "singleton:7"),
+    "ahead": lambda conn: throttles.ahead(conn, "throttle:7"),
+    "any_before": lambda conn: throttles.any_before(conn, "throttle:7", NOW, NOW),
+    "first": lambda conn: throttles.first(conn, "throttle:7", NOW, 100),
+    "earliest": lambda conn: throttles.earliest(conn, "throttle:7"),
+    "let_go of throttled": lambda conn: throttles.let_go(conn, [RUN, new_ulid()], NOW),
+    "gate_of": lambda conn: throttles.gate_of(conn, RUN),
+    "forget": lambda conn: throttles.forget(conn, RUN),
+    "forget_over": lambda conn: throttles.forget_over(conn, "throttle:7"),
+    "free": lambda conn: held.free(conn, list(range(2, 40)), NOW),
+    "hold": lambda conn: held.hold(conn, LEASE),
+    "set_paused": lambda conn: functions.set_paused(conn, "f7", NOW),
+    "held for a pause": lambda conn: held.of_function(conn, "f7", 100),
+    "throttles of function": lambda conn: held.throttles_of(conn, "f7"),
+    "is_paused": lambda conn: functions.is_paused(conn, "f7"),
     "drop_timeout": lambda conn: pauses.drop_timeout(conn, RUN, "s1"),
     "overdue": lambda conn: run_timeouts.overdue(conn, RUN, NOW),
     "begin": lambda conn: run_timeouts.begin(conn, RUN, Timeouts(NOW - NOW), NOW),
@@ -164,7 +200,8 @@ def crowd(conn: Connection) -> None:
     ids = [RUN, *(new_ulid() for _ in range(1_999))]
     run = {"function_id": "f", "function_version": 1, "event_name": "e", "status": "running", "queued_at": NOW}
     run["limits"] = NEEDS.text()
-    insert_rows(conn, "runs", [run | {"id": it, "event_id": it} for it in ids])
+    options = [{"batch_id": it, "singleton": f"singleton:{at}"} for at, it in enumerate(ids)]
+    insert_rows(conn, "runs", [run | {"id": it, "event_id": it} | of for it, of in zip(ids, options, strict=True)])
     event = {"ts": 0, "payload": "{}", "received_at": NOW}
     insert_rows(conn, "events", [event | {"id": it, "name": f"e{at}"} for at, it in enumerate(ids)])
     insert_rows(conn, "history", [{"run_id": it, "kind": "k", "at": NOW} for it in ids])
@@ -175,6 +212,18 @@ def crowd(conn: Connection) -> None:
     term = {"event_name": "e1", "term_path": '["data","n"]'}
     insert_rows(
         conn, "pauses", [pause | term | {"id": it, "run_id": it, "term_key": f"n:{at}"} for at, it in enumerate(ids)]
+    )
+    insert_rows(conn, "batch_events", [{"batch_id": it, "event_id": it} for it in ids])
+    gate = {"state": "{}"}
+    insert_rows(
+        conn,
+        "gates",
+        [gate | {"key": f"rate:{at}", "function_id": f"f{at}", "expires_at": after(at)} for at in range(4_000)],
+    )
+    insert_rows(conn, "admissions", [{"gate": f"rate:{at}", "number": at % 9, "at": NOW} for at in range(4_000)])
+    waiting = {"at": NOW, "position": NOW, "let_go": False}
+    insert_rows(
+        conn, "throttled", [waiting | {"run_id": it, "gate": f"throttle:{at % 50}"} for at, it in enumerate(ids)]
     )
     order = {"app_id": "a", "started_before": NOW, "created_at": NOW}
     insert_rows(conn, "cancellations", [order | {"id": it} for it in ids])

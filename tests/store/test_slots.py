@@ -16,7 +16,7 @@ from orchestrator.core.concurrency import Needs
 from orchestrator.core.effect import Status
 from orchestrator.core.function import Concurrency
 from orchestrator.queue.admit import admit, free_abandoned, set_right
-from orchestrator.store import allowances, cure, jobs, runs, slots
+from orchestrator.store import allowances, cure, due, jobs, runs, slots
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Hint, Lease
 from orchestrator.store.postgresql_slots import HotSlots
@@ -168,7 +168,7 @@ def test_a_call_without_a_slot_is_parked_where_it_is_missing_and_not_due_any_mor
     assert {"ann": (1, 1), "": (1, 0)} == hall.levels()
     with hall.database.write() as conn:
         assert [] == jobs.lease(conn, [waiting], "w", NOW, UNTIL)
-        assert [] == jobs.due(conn, after(1e6), after(1e6), 10)
+        assert [] == due.due(conn, after(1e6), after(1e6), 10)
 
 
 def test_a_parked_call_keeps_the_slots_of_the_pools_before(hall: Hall):

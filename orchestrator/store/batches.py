@@ -1,0 +1,36 @@
+"""The events of batches, of those that still fill and of those that runs were started with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, bindparam, insert, select
+
+from orchestrator.store.tables import batch_events, events
+
+_EVENTS = (
+    select(events.c.id, events.c.payload)
+    .join(batch_events, batch_events.c.event_id == events.c.id)
+    .where(batch_events.c.batch_id == bindparam("of_batch"))
+    .order_by(events.c.id)
+)
+_IDS = (
+    select(batch_events.c.event_id)
+    .where(batch_events.c.batch_id == bindparam("of_batch"))
+    .order_by(batch_events.c.event_id)
+)
+
+
+def add(conn: Connection, batch_id: str, event_ids: Sequence[str]) -> None:
+    """Put events into a batch."""
+    conn.execute(insert(batch_events), [{"batch_id": batch_id, "event_id": event_id} for event_id in event_ids])
+
+
+def payloads(conn: Connection, batch_id: str) -> tuple[str, ...]:
+    """The wire texts of a batch's events, in the order in which they were received."""
+    return tuple(row.payload for row in conn.execute(_EVENTS, {"of_batch": batch_id}))
+
+
+def event_ids(conn: Connection, batch_id: str) -> list[str]:
+    """The ids of a batch's events, in the same order."""
+    return [row.event_id for row in conn.execute(_IDS, {"of_batch": batch_id})]
