@@ -180,7 +180,7 @@ def _throttled(facts: Facts) -> Iterator[Reason]:
     many = f"{throttled.before} runs stand" if throttled.before > 1 else f"{throttled.before or 'no'} run stands"
     told = f"a throttle holds it: {many} before it"
     if throttled.next_at is not None:
-        told += f", and the next one begins at {moment(throttled.next_at)}"
+        told += f", and the next may begin at {moment(throttled.next_at)}"
     yield Reason("throttle", told, until=throttled.next_at, details={"before": throttled.before})
 
 

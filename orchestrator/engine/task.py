@@ -69,7 +69,7 @@ def send(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
         times = _times_sent(lease)
         with parts.database.write() as conn:
             lost_at = parts.clock.now() + min(LOST * 2 ** min(times, 10), LOST_MOST)
-            if not jobs.sent(conn, lease, lost_at, f"{lease.attempt}:{times + 1}"):
+            if not jobs.sent(conn, entered, lost_at, f"{lease.attempt}:{times + 1}"):
                 return
     ticket = Ticket(lease.key, lease.attempt)
     try:
@@ -175,13 +175,16 @@ def _not_sent(parts: Parts, taken: Taken, error: Exception) -> None:
     """The broker did not take the message: soon again, as if it had not been tried."""
     lease = taken.lease
     _log.warning("task not sent", run_id=lease.run_id, step=taken.step.name, error=f"{type(error).__name__}: {error}")
-    again, by = parts.clock.now() + AWAY, parts.holder()
+    again, by, freed = parts.clock.now() + AWAY, parts.holder(), set[str]()
     with parts.database.write() as conn:
         claimed = jobs.claim(conn, lease.key, lease.attempt, by.owner, by.until)
         if claimed is not None:
-            jobs.sent(conn, claimed, again, lease.payload)
+            jobs.sent(conn, replace(claimed, admitted=False), again, lease.payload)
+        if claimed is not None and claimed.admitted:
+            freed = slots.leave(conn, lease.run_id or "", lease.job_id)
     if claimed is not None:
         parts.announcer.announce([Hint(lease.job_id, lease.kind, again, _app(parts, taken))])
+    admit(parts.database, parts.announcer, freed, parts.clock.now())
 
 
 def _settle(parts: Parts, taken: Taken, op: StepDone | StepErrored) -> None:

@@ -128,7 +128,7 @@ _RELEASE = (
     .values(state=literal_column("2"), run_at=bindparam("at"), owner=None, lease_until=None, announced_at=None)
 )
 _REST = _RELEASE.values(admitted=False)
-_SENT = _RELEASE.values(payload=bindparam("sends"))
+_SENT = _RELEASE.values(payload=bindparam("sends"), admitted=bindparam("with_slots"))
 _OF_RUN = jobs.c.run_id == bindparam("of_run")
 _END_RUN = delete(jobs).where(_OF_RUN)
 _END_RUN_IN_ORDER = delete(jobs).where(
@@ -280,9 +280,10 @@ def rest(conn: Connection, lease: Lease, at: datetime) -> bool:
 def sent(conn: Connection, lease: Lease, at: datetime, sends: str | None) -> bool:
     """Give a task job back: its message is about to be sent, and will be anew at `at`.  False: the lease is lost.
 
-    `sends` is kept with the job.
+    `sends` is kept with the job, and so are the slots of an admitted lease; others are the caller's to give back.
     """
-    return conn.execute(_SENT, fence(lease) | {"at": at, "sends": sends}).rowcount == 1
+    values = fence(lease) | {"at": at, "sends": sends, "with_slots": lease.admitted}
+    return conn.execute(_SENT, values).rowcount == 1
 
 
 def end(conn: Connection, lease: Lease) -> bool:

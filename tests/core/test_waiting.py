@@ -17,6 +17,7 @@ from orchestrator.core.waiting import (
     Seen,
     SlotWait,
     Step,
+    Throttled,
     reasons,
     sentence,
 )
@@ -130,6 +131,26 @@ def test_three_of_many_reasons_are_told():
     assert (told(replace(RUNNING, steps=steps)) or "").endswith(
         'step "s2" waits to be resumed (WaitForEvent); and 2 more'
     )
+
+
+def test_a_run_that_a_pause_or_a_throttle_holds_says_so():
+    paused = replace(QUEUED, paused_at=NOW)
+    third = replace(QUEUED, throttled=Throttled(2, SOON))
+    first = replace(QUEUED, throttled=Throttled(0, None))
+
+    assert "its function is paused since 2026-01-01T12:00:00.000Z, and it begins when that is resumed" == told(paused)
+    assert None is told(replace(paused, status=Status.RUNNING)), "what has begun goes on"
+    assert "a throttle holds it: 2 runs stand before it, and the next may begin at 2026-01-01T12:01:00.000Z" == told(
+        third
+    )
+    assert "a throttle holds it: no run stands before it" == told(first)
+
+
+def test_a_celery_task_is_told_unless_it_waits_for_a_slot():
+    facts = replace(RUNNING, steps=[Step("s", "pay", "x", StepStatus.PLANNED, task="shop.pay")])
+
+    assert 'step "pay" waits for the Celery task shop.pay' == told(facts)
+    assert "Celery" not in (told(replace(facts, calls=[Call("s", False, NOW, SLOT)])) or "")
 
 
 def test_a_request_that_the_server_makes_is_told():
