@@ -95,13 +95,14 @@ def run_detail(
     """Write a run with its steps, its story, and what it waits for."""
     return run_shape(run, slug) | {
         "waiting": sentence(reasons),
-        "waits": [_reason_shape(reason) for reason in reasons],
+        "waits": [reason_shape(reason) for reason in reasons],
         "steps": [step_shape(step) for step in steps],
         "history": [_entry_shape(entry) for entry in story],
     }
 
 
-def _reason_shape(reason: Reason) -> Shape:
+def reason_shape(reason: Reason) -> Shape:
+    """Write one thing that is waited for."""
     return {
         "kind": reason.kind,
         "sentence": reason.sentence,

@@ -284,12 +284,13 @@ class HistoryShape(Schema):
 
 
 class WaitShape(Schema):
-    """One thing that a run waits for; `details` depend on the kind."""
+    """One thing that a run, or an event, waits for; `details` depend on the kind."""
 
     kind = fields.String(
         required=True,
         metadata={
-            "description": "slot, sleep, event, answer, request, retry, app unreachable, worker, event dated, call"
+            "description": "slot, sleep, event, answer, request, task, retry, app unreachable, worker, event dated, "
+            "paused, throttle, debounce, batch, call"
         },
     )
     sentence = fields.String(required=True)

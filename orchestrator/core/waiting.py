@@ -149,6 +149,19 @@ def reasons(facts: Facts) -> list[Reason]:
     return found
 
 
+def debounced(slug: str, until: datetime | None, events: int, *, last: bool) -> Reason:
+    """An event that waits for the end of a burst of `events`; the `last` one is what its function starts with."""
+    told = f"a debounce of {slug} lets it start at {moment(until)}, unless more events come"
+    told += "" if last else ", and then with a later event in its place"
+    return Reason("debounce", told, until=until, details={"function": slug, "events": events, "last": last})
+
+
+def batched(slug: str, until: datetime | None, events: int, size: int) -> Reason:
+    """An event in a batch that fills: it has `events` of at most `size`."""
+    told = f"a batch of {slug} has {events} of {size} events, and starts at {moment(until)} if it is not full before"
+    return Reason("batch", told, until=until, details={"function": slug, "events": events, "size": size})
+
+
 def sentence(found: Sequence[Reason]) -> str | None:
     """The reasons in one sentence; None: there is none."""
     told = "; ".join(reason.sentence for reason in found[:_TOLD])

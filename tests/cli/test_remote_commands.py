@@ -274,6 +274,17 @@ def test_why_a_run_waits_is_told_with_the_events_that_did_not_match(orchestrator
     ) == result.stdout
 
 
+def test_why_an_event_waits_is_told(orchestrator: Run, server: FakeServer):
+    answers = [[{"kind": "batch", "sentence": "a batch has \x1b[2J"}], []]
+    said = []
+    for answer in answers:
+        server.answers[f"GET /v1/events/{RUN_ID}/waits"] = (200, {"data": answer})
+        said.append(orchestrator("why", "--event", RUN_ID, "--server", server.url).stdout)
+
+    none = f"{RUN_ID} waits in no debounce and no batch; orchestrator events shows its runs\n"
+    assert ["a batch has \\x1b[2J\n", none] == said
+
+
 @pytest.mark.parametrize(
     ("status", "said"), [("Running", "is running: it is at work, or about to be"), ("Failed", "is failed: it is over")]
 )

@@ -15,9 +15,9 @@ from orchestrator.engine.branch import Held
 from orchestrator.engine.hold import pause, resume
 from orchestrator.engine.match import match
 from orchestrator.engine.timers import fire
-from orchestrator.engine.why import why
+from orchestrator.engine.why import why, why_event
 from orchestrator.engine.work import take, work
-from orchestrator.store import functions, jobs, runs
+from orchestrator.store import events, functions, jobs, runs
 from orchestrator.store.crons import TIMED
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Lease
@@ -81,6 +81,13 @@ class Hall(Flows):
             assert run is not None
             function = functions.function(conn, run.function_id)
             return sentence(why(conn, run, function, [], [], self.clock.now()))
+
+    def why_event(self, event_id: str) -> list[str]:
+        """What an event waits for."""
+        with self.database.read() as conn:
+            event = events.get(conn, event_id)
+            assert event is not None
+            return [reason.sentence for reason in why_event(self.parts.versions, conn, event)]
 
     def drain(self) -> None:
         while self.work():
@@ -220,3 +227,21 @@ def test_why_a_start_waits_is_told_from_what_is_stored(database: Database) -> No
     told = "a throttle holds it: {} before it, and the next may begin at 2026-01-01T00:00:10.000Z"
     assert [told.format("no run stands"), told.format("1 run stands")] == throttled
     assert (hall.why(0) or "").startswith("its function is paused since 2026-01-01T00:00:00.000Z")
+
+
+def test_why_an_event_starts_no_run_yet_is_told(database: Database) -> None:
+    hall = Hall(
+        database,
+        a_function(debounce={"period": "5s"}),
+        a_function("bn", batchEvents={"maxSize": 3, "timeout": "10s"}),
+    )
+    first, last = hall.receive(1, 2)
+
+    debounce = "a debounce of app-fn lets it start at 2026-01-01T00:00:05.000Z, unless more events come"
+    batch = "a batch of app-bn has 2 of 3 events, and starts at 2026-01-01T00:00:10.000Z if it is not full before"
+    assert [debounce, batch] == sorted(hall.why_event(last), reverse=True)
+    assert [f"{debounce}, and then with a later event in its place", batch] == sorted(
+        hall.why_event(first), reverse=True
+    )
+    hall.wait(10)
+    assert [] == hall.why_event(last)

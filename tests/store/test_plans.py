@@ -140,6 +140,8 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "place at a throttle": lambda conn: [waits.throttled(conn, it) for it in [runs.get(conn, RUN)] if it],
     "event waits": lambda conn: [waits.event_waits(conn, it) for it in [runs.get(conn, RUN)] if it],
     "lock gates": lambda conn: gates.lock(conn, {"rate:7": "f7", "rate:9": "f7"}, NOW),
+    "get gate": lambda conn: gates.get(conn, "rate:7"),
+    "time of timer": lambda conn: timers.at(conn, "call:0"),
     "save gate": lambda conn: gates.save(conn, "rate:7", "{}", NOW),
     "expire gates": lambda conn: gates.expire(conn, NOW, most=10),
     "admissions": lambda conn: admissions.between(conn, "rate:7", range(3, 5)),
