@@ -147,6 +147,43 @@ def test_a_throttled_start_counts_when_it_has_its_slot(database: Database, room:
     assert [(0, 0)] == hall.levels()
 
 
+def test_a_throttled_start_that_finds_its_slot_late_counts_from_then(database: Database) -> None:
+    hall = Hall(database, a_function(concurrency=ONE, throttle=SLOW))
+    hall.receive(1, 2)
+
+    hall.clock.advance(timedelta(seconds=4))
+    hall.work()
+    hall.wait(9)
+    after_13_s = hall.calls()
+    hall.wait(1)
+
+    assert ([[1]], [[1], [2]]) == (after_13_s, hall.calls())
+
+
+@pytest.mark.parametrize("room", [0, 9])
+def test_throttled_starts_do_not_pile_up_before_a_slot(database: Database, room: int) -> None:
+    throttled = a_function(concurrency=SHARED, throttle=SLOW)
+    hall = Hall(database, throttled, a_function("gn", "g", concurrency=SHARED))
+    hall.receive(0, name="g")
+
+    def let_time_pass() -> None:
+        hall.send(1, 2)
+        hall.match(room)
+        for _ in range(3):
+            for lease in hall.fired():
+                work(hall.parts, lease)
+            hall.clock.advance(timedelta(seconds=10))
+
+    hall.during_the_first(let_time_pass)
+    hall.work()
+    hall.drain()
+    hall.wait(9)
+    after_39_s = hall.calls()
+    hall.wait(1)
+
+    assert ([[0], [1]], [[0], [1], [2]]) == (after_39_s, hall.calls())
+
+
 @pytest.mark.parametrize("room", [0, 9])
 def test_who_waits_for_a_slot_is_served_by_priority_and_then_by_age(database: Database, room: int) -> None:
     hall = Hall(database, a_function(concurrency=ONE, priority={"run": "event.data"}))
