@@ -37,13 +37,13 @@ class Pool(Generic[T]):
     def room(self) -> int:
         """How many items would be begun at once."""
         with self._lock:
-            return max(0, self._size - self._threads + len(self._idle) - len(self._backlog))
+            return max(0, self._room())
 
-    def wait_for_room(self, timeout: float) -> int:
-        """Wait until there is room, or for `timeout` seconds; returns the room."""
+    def wait_for_room(self, timeout: float, least: int = 1) -> int:
+        """Wait until there is room for `least`, or for `timeout` seconds; returns the room."""
         with self._lock:
-            self._lock.wait_for(lambda: self._idle or self._threads < self._size, timeout)
-            return max(0, self._size - self._threads + len(self._idle) - len(self._backlog))
+            self._lock.wait_for(lambda: self._room() >= least, timeout)
+            return max(0, self._room())
 
     def submit(self, item: T) -> None:
         """Begin an item, or let it wait for its turn."""
@@ -73,6 +73,9 @@ class Pool(Generic[T]):
         """Wait until nothing is worked on, or for `timeout` seconds; returns whether nothing is."""
         with self._lock:
             return self._lock.wait_for(lambda: len(self._idle) == self._threads and not self._backlog, timeout)
+
+    def _room(self) -> int:
+        return self._size - self._threads + len(self._idle) - len(self._backlog)
 
     def next(self, thread: _Thread[T]) -> T | None:
         """The next item for a thread, or None: it rests now."""

@@ -28,6 +28,11 @@ _log = log.get(__name__)
 BATCH = 50
 #: Threads that match; more would only wait for each other's transactions.
 _RUNNERS = 1
+#: Match jobs, with some events each, done in one transaction while most threads are busy.
+_FEW = 8
+#: Seconds that matching waits for free threads: a run that begins where it is matched need not be leased and read
+#: later, which costs more than all the rest of a short one.
+_BREATH = 0.02
 
 
 class Worker:
@@ -71,8 +76,9 @@ class Worker:
 
     def _match(self) -> None:
         while not self._stopped.is_set():
-            job_ids = self._queue.matches(BATCH)
+            job_ids = self._queue.matches(max(_FEW, min(BATCH, self._pool.room)))
             if job_ids:
+                self._pool.wait_for_room(_BREATH, len(job_ids))
                 self._guarded("matching crashed", partial(self._match_all, job_ids))
 
     def _fire(self) -> None:

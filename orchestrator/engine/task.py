@@ -26,7 +26,7 @@ from orchestrator.sdk.errors import NonRetriable
 from orchestrator.sdk.execution import MOST_OUTPUT, wait_of
 from orchestrator.sdk.tasks import TaskCall, Ticket, read
 from orchestrator.sdk.values import encode, error_text
-from orchestrator.store import jobs, runs, slots, steps
+from orchestrator.store import jobs, runs, slots, steps, tasks
 from orchestrator.store.jobs import Hint, Lease
 from orchestrator.store.runs import Loaded
 from orchestrator.store.steps import StoredStep
@@ -69,7 +69,7 @@ def send(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
         times = _times_sent(lease)
         with parts.database.write() as conn:
             lost_at = parts.clock.now() + min(LOST * 2 ** min(times, 10), LOST_MOST)
-            if not jobs.sent(conn, entered, lost_at, f"{lease.attempt}:{times + 1}"):
+            if not tasks.sent(conn, entered, lost_at, f"{lease.attempt}:{times + 1}"):
                 return
     ticket = Ticket(lease.key, lease.attempt)
     try:
@@ -91,7 +91,7 @@ def claim(parts: Parts, ticket: Ticket) -> Taken | None:
     """
     by = parts.holder()
     with parts.database.write() as conn:
-        lease = jobs.claim(conn, ticket.key, ticket.attempt, by.owner, by.until)
+        lease = tasks.claim(conn, ticket.key, ticket.attempt, by.owner, by.until)
     if lease is None:
         return None
     parts.holdings.keep([lease])
@@ -177,9 +177,9 @@ def _not_sent(parts: Parts, taken: Taken, error: Exception) -> None:
     _log.warning("task not sent", run_id=lease.run_id, step=taken.step.name, error=f"{type(error).__name__}: {error}")
     again, by, freed = parts.clock.now() + AWAY, parts.holder(), set[str]()
     with parts.database.write() as conn:
-        claimed = jobs.claim(conn, lease.key, lease.attempt, by.owner, by.until)
+        claimed = tasks.claim(conn, lease.key, lease.attempt, by.owner, by.until)
         if claimed is not None:
-            jobs.sent(conn, replace(claimed, admitted=False), again, lease.payload)
+            tasks.sent(conn, replace(claimed, admitted=False), again, lease.payload)
         if claimed is not None and claimed.admitted:
             freed = slots.leave(conn, lease.run_id or "", lease.job_id)
     if claimed is not None:

@@ -10,7 +10,7 @@ from orchestrator.core.durations import MAX_WAIT, format_duration, parse_moment
 from orchestrator.core.message import InvokeAsked, SignalAsked, SleepAsked, StepPlanned, WaitAsked
 from orchestrator.errors import ExpressionError, RequestError
 from orchestrator.expressions.cel import compile_expression
-from orchestrator.sdk.errors import NonRetriable
+from orchestrator.sdk.errors import InvalidExpression, NonRetriable
 from orchestrator.sdk.execution import INVOKE, SIGNAL, SLEEP, TASK, WAIT, Found
 from orchestrator.sdk.function import DurableFunction
 from orchestrator.sdk.options import Retry
@@ -93,7 +93,7 @@ def _wanted(place: str, event: Event | str) -> tuple[str, str | None]:
         if condition is not None:
             compile_expression(condition)
     except ExpressionError as error:
-        raise NonRetriable(f"{place}: {error.message}") from None
+        raise InvalidExpression(f"{place}: {error.message}") from None
     except ValueError as error:
         raise NonRetriable(f"{place}: {error}") from None
     return wanted.name, condition

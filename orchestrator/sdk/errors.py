@@ -34,6 +34,10 @@ class NotDeterministic(NonRetriable):
     """The function asked for its steps in a way that cannot be followed: it changed, or does not repeat itself."""
 
 
+class InvalidExpression(NonRetriable):
+    """The condition of a wait cannot be compiled."""
+
+
 class Interrupt(BaseException):
     """The function is left here, and called again when there is more to do; never for user code to catch."""
 

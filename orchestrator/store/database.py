@@ -55,6 +55,8 @@ class Database:
                 max_overflow=0,
                 pool_recycle=1800,
                 isolation_level="AUTOCOMMIT",
+                # There is never anything to roll back.
+                pool_reset_on_return=None,
                 hide_parameters=True,
             )
         #: Each hop in one statement, where the database can do that.
@@ -98,6 +100,8 @@ class Database:
             if self._writer is not None:
                 self._writer.close()
                 self._writer = None
+        if self.hot is not None:
+            self.hot.close()
         self._readers.dispose()
         self._engine.dispose()
 

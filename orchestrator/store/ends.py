@@ -24,7 +24,8 @@ from orchestrator.store.apply import Holder
 from orchestrator.store.group import GroupCommitter
 from orchestrator.store.jobs import CALL, IS_LEASED, Lease, call_key
 from orchestrator.store.pauses import timeout_key
-from orchestrator.store.postgresql import HotPath, as_json
+from orchestrator.store.postgresql import HotPath
+from orchestrator.store.postgresql_groups import as_json
 from orchestrator.store.tables import jobs as jobs_table
 from orchestrator.store.tables import runs, steps
 

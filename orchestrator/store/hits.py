@@ -14,7 +14,8 @@ import orjson
 from orchestrator.ids import ulid_as_uuid
 from orchestrator.store.apply import Holder
 from orchestrator.store.jobs import LEASED, READY, RESUME, Hint, Lease
-from orchestrator.store.postgresql import HotPath, as_json
+from orchestrator.store.postgresql import HotPath
+from orchestrator.store.postgresql_groups import as_json
 
 HIT = """
 WITH m AS (

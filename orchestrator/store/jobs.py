@@ -69,7 +69,7 @@ _RUN = select(runs.c.id).where(runs.c.id == bindparam("held_run")).with_for_upda
 # Locks the run before the job, in the same statement: for writes that may go on to change the run.
 _FENCE_AND_RUN = and_(FENCE, select(func.count()).select_from(_RUN).scalar_subquery() >= literal_column("0"))
 
-_TAKE = (
+TAKE = (
     update(jobs)
     .where(IS_READY)
     .values(
@@ -93,12 +93,7 @@ _TAKE = (
         jobs.c.priority,
     )
 )
-_LEASE = _TAKE.where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.run_at <= bindparam("now"))
-_CLAIM = _TAKE.where(
-    jobs.c.key == bindparam("of_key"),
-    jobs.c.kind == literal_column("'task'"),
-    jobs.c.attempt == bindparam("of_attempt"),
-)
+_LEASE = TAKE.where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.run_at <= bindparam("now"))
 INSERT = insert(jobs)
 _INSERT_MANY = insert(jobs).returning(jobs.c.id, sort_by_parameter_order=True)
 _IS_MATCH = jobs.c.kind == literal_column("'match'")
@@ -122,13 +117,12 @@ _RETRY = (
         announced_at=None,
     )
 )
-_RELEASE = (
+RELEASE = (
     update(jobs)
     .where(FENCE)
     .values(state=literal_column("2"), run_at=bindparam("at"), owner=None, lease_until=None, announced_at=None)
 )
-_REST = _RELEASE.values(admitted=False)
-_SENT = _RELEASE.values(payload=bindparam("sends"), admitted=bindparam("with_slots"))
+_REST = RELEASE.values(admitted=False)
 _OF_RUN = jobs.c.run_id == bindparam("of_run")
 _END_RUN = delete(jobs).where(_OF_RUN)
 _END_RUN_IN_ORDER = delete(jobs).where(
@@ -164,15 +158,6 @@ def lease(conn: Connection, ids: Sequence[int], owner: str, now: datetime, until
     rows = conn.execute(_LEASE, {"ids": list(ids), "by": owner, "now": now, "until": until})
     taken = {row.id: as_lease(row) for row in rows}
     return [taken[job_id] for job_id in dict.fromkeys(ids) if job_id in taken]
-
-
-def claim(conn: Connection, key: str, attempt: int, owner: str, until: datetime) -> Lease | None:
-    """Take the task job with this key for this attempt, also before it is due: that is when it would be sent anew.
-
-    None: somebody has it, or the attempt is over.
-    """
-    row = conn.execute(_CLAIM, {"of_key": key, "of_attempt": attempt, "by": owner, "until": until}).first()
-    return as_lease(row) if row is not None else None
 
 
 def add(
@@ -269,21 +254,12 @@ def retry(conn: Connection, lease: Lease, at: datetime, attempt: int, error: str
 
 def release(conn: Connection, lease: Lease, at: datetime) -> bool:
     """Give the job back as it is; False: the lease is lost."""
-    return conn.execute(_RELEASE, fence(lease) | {"at": at}).rowcount == 1
+    return conn.execute(RELEASE, fence(lease) | {"at": at}).rowcount == 1
 
 
 def rest(conn: Connection, lease: Lease, at: datetime) -> bool:
     """Give the job back, without the slots it has, which the caller gives back; False: the lease is lost."""
     return conn.execute(_REST, fence(lease) | {"at": at}).rowcount == 1
-
-
-def sent(conn: Connection, lease: Lease, at: datetime, sends: str | None) -> bool:
-    """Give a task job back: its message is about to be sent, and will be anew at `at`.  False: the lease is lost.
-
-    `sends` is kept with the job, and so are the slots of an admitted lease; others are the caller's to give back.
-    """
-    values = fence(lease) | {"at": at, "sends": sends, "with_slots": lease.admitted}
-    return conn.execute(_SENT, values).rowcount == 1
 
 
 def end(conn: Connection, lease: Lease) -> bool:

@@ -13,14 +13,14 @@ share lock on the job, without which a step of a former holder could land after 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import orjson
 import psycopg
-from sqlalchemy import Engine
+from sqlalchemy import Engine, PoolProxiedConnection
 
 from orchestrator.core.effect import Continue, Finish, SaveStep
 from orchestrator.core.event import Event, patterns
@@ -28,7 +28,20 @@ from orchestrator.core.run import Decision, Run, has_deferred
 from orchestrator.ids import ulid_as_uuid, ulid_from_bytes
 from orchestrator.store import postgresql_slots
 from orchestrator.store.events import StoredEvent
+from orchestrator.store.group import GroupCommitter
 from orchestrator.store.jobs import CALL, MATCH, Hint, Lease, call_key
+from orchestrator.store.postgresql_groups import (
+    ENDS,
+    MOST_TOGETHER,
+    STEPS,
+    Done,
+    End,
+    as_json,
+    ends_values,
+    event_row,
+    listeners_values,
+    steps_values,
+)
 from orchestrator.store.runs import NewRun
 
 #: The most events one match job carries.
@@ -143,6 +156,14 @@ class HotPath:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self.slots = postgresql_slots.HotSlots(lambda statement, values: self._run(statement, values))
+        self._lock = threading.Lock()
+        self._spare: PoolProxiedConnection | None = None
+        self._steps = GroupCommitter[Done, Outcome](
+            self._write_steps, max_items=MOST_TOGETHER, weight=lambda done: done.weight, apart=_is_about_the_data
+        )
+        self._ends = GroupCommitter[End, Outcome](
+            self._write_ends, max_items=MOST_TOGETHER, weight=lambda end: end.weight, apart=_is_about_the_data
+        )
 
     def accept(self, received: Sequence[Event], now: datetime) -> Hint | None:
         """Write events without senders' ids, those that are new, with the job that matches them if anybody listens."""
@@ -150,7 +171,7 @@ class HotPath:
         rows = self._run(
             _ACCEPT,
             {
-                "rows": as_json([_event(event) for event in received]),
+                "rows": as_json([event_row(event) for event in received]),
                 "key": f"match:{received[0].id}",
                 "now": now,
                 "names": sorted(names),
@@ -207,54 +228,37 @@ class HotPath:
             return None
         match decision.effects, decision.then:
             case (SaveStep(fresh=True) as step,), Continue() if step.status.done:
-                return self._step(lease, step, before.last_seq + 1, now)
+                return self._steps.submit(Done(lease, step, before.last_seq + 1, now))
             case (Finish() as finish,), _ if not has_deferred(before):
-                return self._finish(lease, before, finish, ending, now, limited)
+                end = End(before.id, lease, finish, ending, now)
+                # Whoever gives back slots locks pools, in the order of their keys: not together with others.
+                return self._end(end, limited=True) if limited else self._ends.submit(end)
             case _:
                 return None
 
-    def _step(self, lease: Lease, step: SaveStep, seq: int, now: datetime) -> Outcome:
-        stored = self._count(
-            _STEP,
-            {
-                "job": lease.job_id,
-                "generation": lease.generation,
-                "step": step.id,
-                "seq": seq,
-                "name": step.name[:1024],
-                "op": step.op[:32],
-                "status": step.status.value,
-                "attempts": step.attempts,
-                "memo": step.memo,
-                "input": step.input,
-                "error": step.error,
-                "started_at": step.started_at,
-                "now": now,
-            },
-        )
-        return Outcome(accepted=stored == 1)
+    def _write_steps(self, done: list[Done]) -> list[Outcome]:
+        if len(done) == 1:
+            return [Outcome(accepted=self._count(_STEP, done[0].values()) == 1)]
+        stored = {row[0] for row in self._run(STEPS, steps_values(done))}
+        return [Outcome(accepted=at in stored) for at in range(len(done))]
 
-    def _finish(
-        self, lease: Lease, before: Run, finish: Finish, ending: list[Event], now: datetime, limited: bool
-    ) -> Outcome:
-        rows = self._run(
-            _FINISH_LIMITED if limited else _FINISH,
-            {
-                "run": ulid_as_uuid(before.id),
-                "job": lease.job_id,
-                "generation": lease.generation,
-                "status": finish.status.value,
-                "output": finish.output,
-                "error": finish.error,
-                "now": now,
-                "events": as_json([_event(event) for event in ending]),
-                "key": f"match:{ending[0].id if ending else before.id}",
-                "names": sorted({event.name for event in ending}),
-                "patterns": sorted({pattern for event in ending for pattern in patterns(event.name)}),
-            },
-        )
-        ended, match_job, freed = rows[0]
-        hint = Hint(match_job, MATCH, now) if match_job is not None else None
+    def _write_ends(self, ends: list[End]) -> list[Outcome]:
+        if len(ends) == 1:
+            return [self._end(ends[0])]
+        rows = self._run(ENDS, ends_values(ends))
+        ended = {at for at, _ in rows}
+        outcomes = [Outcome(accepted=at in ended) for at in range(len(ends))]
+        match_job = rows[0][1] if rows else None
+        if match_job is not None:
+            # There is one job for all, and one of them announces it.
+            outcomes[rows[0][0]] = Outcome(accepted=True, hint=Hint(match_job, MATCH, ends[-1].now))
+        return outcomes
+
+    def _end(self, end: End, *, limited: bool = False) -> Outcome:
+        values = end.values() | {"events": as_json([event_row(event) for event in end.ending])}
+        values |= listeners_values(end.run_id, end.ending)
+        ended, match_job, freed = self._run(_FINISH_LIMITED if limited else _FINISH, values)[0]
+        hint = Hint(match_job, MATCH, end.now) if match_job is not None else None
         return Outcome(ended == 1, hint, frozenset(freed or ()))
 
     def run(self, statement: str, values: dict[str, Any]) -> list[Any]:
@@ -278,6 +282,7 @@ class HotPath:
         try:
             return self._send(statement, values)
         except psycopg.OperationalError:
+            self.close()
             self._engine.dispose()
         try:
             return self._send(statement, values)
@@ -287,16 +292,38 @@ class HotPath:
             return _Stored()
 
     def _send(self, statement: str, values: dict[str, Any]) -> Any:
-        connection = self._engine.raw_connection()
+        connection = self._take_spare() or self._engine.raw_connection()
         try:
             cursor: Any = connection.cursor()
             cursor.execute(statement, values)
         except psycopg.OperationalError:
             connection.invalidate()
             raise
-        finally:
+        except BaseException:
+            connection.close()
+            raise
+        if not self._spared(connection):
             connection.close()
         return cursor
+
+    def _take_spare(self) -> PoolProxiedConnection | None:
+        with self._lock:
+            spare, self._spare = self._spare, None
+        return spare
+
+    def _spared(self, connection: PoolProxiedConnection) -> bool:
+        """Keep one connection for the next statement: to hand it to the pool and back costs a fifth of a step."""
+        with self._lock:
+            if self._spare is not None:
+                return False
+            self._spare = connection
+            return True
+
+    def close(self) -> None:
+        """Give the connection that is kept back to the pool."""
+        spare = self._take_spare()
+        if spare is not None:
+            spare.close()
 
 
 class _Stored:
@@ -305,20 +332,8 @@ class _Stored:
     rowcount = 1
 
 
-def as_json(value: object) -> str:
-    """Rows as one parameter."""
-    return orjson.dumps(value).decode()
-
-
-def _event(event: Event) -> dict[str, object]:
-    return {
-        "id": ulid_as_uuid(event.id),
-        "name": event.name,
-        "external_id": event.external_id,
-        "ts": event.ts,
-        "payload": event.wire(),
-        "received_at": event.received_at,
-    }
+def _is_about_the_data(error: Exception) -> bool:
+    return isinstance(error, psycopg.IntegrityError | psycopg.DataError)
 
 
 def _run_row(call: FirstCall) -> dict[str, object]:

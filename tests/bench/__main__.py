@@ -37,6 +37,8 @@ def main() -> int:
 def _measure(target: str, names: list[str], sizes: Sizes, repeat: int) -> list[Row]:
     rows = list[Row]()
     for name in names:
+        if not TARGETS[target].can(name):
+            continue
         workload = WORKLOADS[name]
         rounds = [_once(target, workload, sizes) for _ in range(repeat)]
         rows.append(_kept(rounds))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import time
@@ -11,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+_SERVES = re.compile(r"(\S+) (?:\S+\(\d+\)|\[local\])|autovacuum worker (\S+)")
 _TICK = os.sysconf("SC_CLK_TCK")
 #: What a process is given to end after TERM.
 GRACE = 15.0
@@ -66,9 +68,26 @@ def cpu_of(pids: set[int]) -> float:
     return sum(spent for pid, (_, _, spent) in stats.items() if pid in _family(stats, pids))
 
 
-def cpu_of_named(names: set[str]) -> float:
-    """CPU seconds of all processes of these names, such as a database's."""
-    return sum(spent for _, name, spent in _stats().values() if name in names)
+def cpu_of_named(names: set[str], database: str) -> float:
+    """CPU seconds of all processes of these names, such as a broker's, without what they have buried.
+
+    Of PostgreSQL's, those are left out that serve another database.
+    """
+    return sum(
+        own
+        for pid, _, name, own, _ in _processes()
+        if name in names and not (name == "postgres" and _serves_another(pid, database))
+    )
+
+
+def _serves_another(pid: int, database: str) -> bool:
+    """Whether a process of PostgreSQL is titled with another database: `... USER DATABASE ADDRESS(PORT) idle`."""
+    try:
+        title = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return True
+    serves = _SERVES.search(title)
+    return serves is not None and (serves[1] or serves[2]) != database
 
 
 def memory_of(pids: set[int]) -> int:
@@ -85,17 +104,18 @@ def _family(stats: dict[int, tuple[int, str, float]], pids: set[int]) -> set[int
 
 
 def _stats() -> dict[int, tuple[int, str, float]]:
-    return {pid: (parent, name, ticks / _TICK) for pid, parent, name, ticks in _processes()}
+    return {pid: (parent, name, own + buried) for pid, parent, name, own, buried in _processes()}
 
 
-def _processes() -> Iterator[tuple[int, int, str, int]]:
-    """Each process as (id, parent, name, ticks of its own and of the children it has buried)."""
+def _processes() -> Iterator[tuple[int, int, str, float, float]]:
+    """Each process as (id, parent, name, CPU seconds of its own, and of the children it has buried)."""
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with suppress(OSError):
                 before, _, after = Path(entry.path, "stat").read_text().rpartition(")")
                 fields = after.split()
-                yield int(entry.name), int(fields[1]), before.partition("(")[2], sum(map(int, fields[11:15]))
+                own, buried = (sum(map(int, some)) / _TICK for some in (fields[11:13], fields[13:15]))
+                yield int(entry.name), int(fields[1]), before.partition("(")[2], own, buried
 
 
 def _memory(pid: int) -> int:

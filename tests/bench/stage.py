@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +20,13 @@ import kombu
 import pytest
 from sqlalchemy import create_engine, make_url
 
-from orchestrator.queue.broker import EXECUTOR_QUEUE, RUNNER_QUEUE, queue
+from orchestrator.queue.broker import EXECUTOR_QUEUE, RUNNER_QUEUE, app_queue, queue
 from tests import services
 from tests.bench.app import EVENT_KEY
 from tests.bench.client import Sent
 from tests.bench.processes import ROOT, Process, cpu_of, cpu_of_named, memory_of, until
 from tests.bench.records import Records
-from tests.bench.targets import Target
+from tests.bench.targets import APP, PLAIN_QUEUE, SIGNING_KEY, Target
 
 PATH = f"/e/{EVENT_KEY}"
 CONNECTIONS = 32
@@ -64,9 +65,15 @@ class Stage:
         self._places |= {"port": str(self.port), "state": str(folder / "state")}
         self._durable = target.durable if durable else ""
         self._record_file = folder / "records"
+        self._places |= {"records": str(self._record_file)}
         self.records = Records(self._record_file)
         self._server: list[Process] = []
         self._app: list[Process] = []
+
+    @property
+    def _database(self) -> str:
+        """The name of the target's database."""
+        return self._places.get("database", "").rpartition("/")[2]
 
     @property
     def has_app(self) -> bool:
@@ -79,7 +86,10 @@ class Stage:
         self._server = [
             self._process(command, "server", self.target.env) for command in (first + self._durable, *others)
         ]
-        self._await_answer(self._server, self.port, "/health")
+        if self.target.web:
+            self._await_answer(self._server, self.port, "/health")
+        if self.target.web and self.target.in_process:
+            self._await_answer(self._server, self.port, f"/v1/apps/{APP}/functions", SIGNING_KEY)
 
     def start_app(self) -> None:
         """Start the app, and have it register its functions."""
@@ -110,6 +120,9 @@ class Stage:
 
     def sending(self, count: int, prefix: str, function: str, **data: object) -> Callable[[], Sent]:
         """Begin to trigger runs; what is returned waits until all are sent."""
+        if self.target.sender:
+            command = [*self._words(self.target.sender), str(count), prefix, function, json.dumps(data)]
+            return self._sent(command, self._env(self.target.env))
         return self._client("count", "0", str(count), prefix, f"bench/{function}", json.dumps(data), "0")
 
     def send_to(self, runs: range, prefix: str, event: str, rate: float = 0) -> Sent:
@@ -151,7 +164,7 @@ class Stage:
         return Cpu(
             cpu_of({it.pid for it in self._server}),
             cpu_of({it.pid for it in self._app}),
-            cpu_of_named(set(named)) if named else 0.0,
+            cpu_of_named(set(named), self._database) if named else 0.0,
         )
 
     def memory(self) -> int:
@@ -170,24 +183,32 @@ class Stage:
         self.records.close()
 
     def _process(self, command: str, name: str, told: Mapping[str, str]) -> Process:
-        env = {key: value.format(**self._places) for key, value in told.items()}
-        env |= {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
-        words = [word.format(**self._places) for word in shlex.split(command)]
-        return Process(words, env, self._folder / f"{name}.log")
+        return Process(self._words(command), self._env(told), self._folder / f"{name}.log")
 
-    def _await_answer(self, processes: list[Process], port: int, path: str) -> None:
+    def _words(self, command: str) -> list[str]:
+        return [word.format(**self._places) for word in shlex.split(command)]
+
+    def _env(self, told: Mapping[str, str]) -> dict[str, str]:
+        env = {key: value.format(**self._places) for key, value in told.items()}
+        return env | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+    def _await_answer(self, processes: list[Process], port: int, path: str, key: str = "") -> None:
         def answers() -> bool:
             for process in processes:
                 if not process.alive():
                     raise NotReady(f"a process ended at once:\n{process.last_words()}")
-            return _answers(port, path)
+            return _answers(port, path, key)
 
         if not until(answers, READY):
             raise NotReady(f"nothing answered within {READY:g} s:\n{processes[0].last_words()}")
 
     def _client(self, *words: str, connections: int = CONNECTIONS) -> Callable[[], Sent]:
-        command = [sys.executable, "-m", "tests.bench.client", str(self.port), PATH, str(connections), *words]
-        client = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE)
+        return self._sent(
+            [sys.executable, "-m", "tests.bench.client", str(self.port), PATH, str(connections), *words], {}
+        )
+
+    def _sent(self, command: Sequence[str], env: Mapping[str, str]) -> Callable[[], Sent]:
+        client = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, env=os.environ | env)
 
         def ended() -> Sent:
             output, _ = client.communicate()
@@ -206,8 +227,9 @@ def stage(target: Target, *, app: bool = True, durable: bool = False) -> Iterato
         try:
             set_up.run_before()
             set_up.start_server()
-            if app:
+            if app and not target.in_process:
                 set_up.start_app()
+            if app:
                 set_up.warm_up()
         except OSError as error:
             raise NotReady(str(error)) from None
@@ -226,14 +248,21 @@ def _addresses(target: Target, stack: ExitStack) -> dict[str, str]:
     database, broker = target.services
     try:
         broker_url = services.require(broker)
-        database_url = stack.enter_context(services.own_database(database))
+        if database == "redis":
+            database_url = _redis(services.require(database))
+        else:
+            database_url = stack.enter_context(services.own_database(database))
+            _make_durable(database_url)
     except pytest.skip.Exception as missing:
         raise NotReady(str(missing)) from None
-    _make_durable(database_url)
     if broker == "redis":
-        broker_url = f"{broker_url.rpartition('/')[0]}/{REDIS_DATABASE}"
+        broker_url = _redis(broker_url)
     _empty(broker_url)
     return {"database": database_url, "broker": broker_url}
+
+
+def _redis(url: str) -> str:
+    return f"{url.rpartition('/')[0]}/{REDIS_DATABASE}"
 
 
 def _make_durable(database_url: str) -> None:
@@ -248,7 +277,7 @@ def _make_durable(database_url: str) -> None:
 def _empty(broker_url: str) -> None:
     """Throw away what others have left in the broker's queues."""
     with kombu.Connection(broker_url) as connection:
-        for name in (RUNNER_QUEUE, EXECUTOR_QUEUE):
+        for name in (RUNNER_QUEUE, EXECUTOR_QUEUE, app_queue(APP), PLAIN_QUEUE):
             bound = queue(name)(connection.channel())
             bound.declare()
             bound.purge()
@@ -260,9 +289,12 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(port: int, path: str) -> bool:
+def _answers(port: int, path: str, key: str) -> bool:
+    asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
+    if key:
+        asked.add_header("Authorization", f"Bearer {key}")
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(asked, timeout=5) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

@@ -57,7 +57,7 @@ def _runs(stage: Stage, count: int, prefix: str, function: str, name: str) -> Ro
 def w2a(stage: Stage, sizes: Sizes) -> Row:
     """One chain of steps, alone."""
     measured = Measurement(stage, "W2a")
-    sent = stage.send(1, "w2a-", "chain", k=sizes.chain)
+    sent = stage.send(1, "w2a-", "chain", k=sizes.chain * stage.target.longer)
     stage.wait("d", "w2a-", 1, "W2a")
     bodies = stage.records.steps("w2a-")
     first = (bodies[0] - sent.at["w2a-0"]) / 1e6 if bodies else 0.0

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.ids import new_ulid
-from orchestrator.store import due, jobs, losses
+from orchestrator.store import due, jobs, losses, tasks
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Hint, Lease
 from tests.store.factories import NOW, UNTIL, add_job, add_leased, after, at_once, job, take
@@ -147,7 +147,7 @@ def test_a_released_job_comes_back_as_it_was(database: Database) -> None:
 def test_a_task_job_is_claimed_by_its_key_also_before_its_time_and_by_one_only(database: Database) -> None:
     with database.write() as conn:
         sent = add_leased(conn, "step", kind=jobs.TASK)
-        assert jobs.sent(conn, sent, after(60), "0:1")
+        assert tasks.sent(conn, sent, after(60), "0:1")
 
     claims = at_once(*[lambda: _claim(database, "step", 0)] * 4)
 
@@ -166,7 +166,7 @@ def test_a_claim_is_for_one_attempt_of_a_task_job(database: Database) -> None:
 
 def _claim(database: Database, key: str, attempt: int) -> Lease | None:
     with database.write() as conn:
-        return jobs.claim(conn, key, attempt, "worker", UNTIL)
+        return tasks.claim(conn, key, attempt, "worker", UNTIL)
 
 
 def test_one_more_call_is_wanted_once_however_often_it_is_asked_for(database: Database) -> None:

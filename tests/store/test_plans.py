@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, event, select
 
 from orchestrator.core.concurrency import Needs, Pool
-from orchestrator.core.effect import Status, StepStatus
+from orchestrator.core.effect import Finish, Status, StepStatus
 from orchestrator.core.function import Timeouts
 from orchestrator.core.run import Run
 from orchestrator.ids import new_ulid
@@ -34,6 +34,7 @@ from orchestrator.store import (
     runs,
     slots,
     steps,
+    tasks,
     throttles,
     timers,
     waits,
@@ -43,6 +44,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.ends import END, StepEnd, values_of, write_all
 from orchestrator.store.hits import HIT
 from orchestrator.store.jobs import Lease
+from orchestrator.store.postgresql_groups import ENDS, STEPS, Done, End, ends_values, steps_values
 from orchestrator.store.slots import Changes
 from orchestrator.store.tables import metadata
 from tests.store.factories import BY, NOW, UNTIL, a_step, add_app, after, an_event, insert_rows
@@ -69,8 +71,8 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "held_with_run": lambda conn: jobs.held_with_run(conn, LEASE),
     "reset": lambda conn: jobs.reset(conn, LEASE),
     "retry": lambda conn: jobs.retry(conn, LEASE, NOW, 1, "{}"),
-    "claim task": lambda conn: jobs.claim(conn, "call:7", 0, "w", UNTIL),
-    "sent": lambda conn: jobs.sent(conn, LEASE, NOW, "0:1"),
+    "claim task": lambda conn: tasks.claim(conn, "call:7", 0, "w", UNTIL),
+    "sent": lambda conn: tasks.sent(conn, LEASE, NOW, "0:1"),
     "release": lambda conn: jobs.release(conn, LEASE, NOW),
     "end": lambda conn: jobs.end(conn, LEASE),
     "once_more": lambda conn: jobs.once_more(conn, LEASE),
@@ -94,6 +96,8 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "load run": lambda conn: runs.load(conn, RUN),
     "memo_until": lambda conn: steps.memo_until(conn, RUN, 3),
     "hit pauses": lambda conn: hit_pauses(conn),
+    "steps of several runs": lambda conn: store_steps(conn),
+    "ends of several runs": lambda conn: end_runs(conn),
     "end steps": lambda conn: end_steps(conn),
     "lock run": lambda conn: runs.lock(conn, RUN, ["s1", "s2"]),
     "start": lambda conn: runs.start(conn, RUN, NOW),
@@ -195,6 +199,23 @@ def end_steps(conn: Connection) -> None:
         conn.exec_driver_sql(END, values_of(ended))
     else:
         write_all(conn, ended)
+
+
+def store_steps(conn: Connection) -> None:
+    done = [Done(Lease(number, 1, jobs.CALL, "k", RUN), a_step(f"new{number}"), 9, NOW) for number in (7, 27)]
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql(STEPS, steps_values(done))
+    else:
+        steps.save(conn, RUN, [one.step for one in done], NOW)
+
+
+def end_runs(conn: Connection) -> None:
+    finish = Finish(Status.COMPLETED, "1")
+    ends = [End(RUN, Lease(number, 1, jobs.CALL, "k", RUN), finish, [an_event()], NOW) for number in (7, 27)]
+    if conn.dialect.name == "postgresql":
+        conn.exec_driver_sql(ENDS, ends_values(ends))
+    else:
+        runs.finish(conn, RUN, Status.COMPLETED, None, None, NOW)
 
 
 def crowd(conn: Connection) -> None:

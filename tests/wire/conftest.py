@@ -2,6 +2,9 @@
 
 `--on pg-rabbitmq` or `--on pg-redis` runs the same tests against gunicorn and two Celery workers in processes of their
 own; without it the server is in the process of the tests.
+
+The rules of modules marked `every_driver` hold for functions over HTTP and for those in process, `plain` and `awaited`
+(see `tests.wire.inprocess`); those marked `over_http(reason)` are about HTTP itself, or about what is done for it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import pytest
 
 from tests.wire.fast_api import FastApiApp
 from tests.wire.harness import App, Embedded, Server
+from tests.wire.inprocess import IN_PROCESS, LocalApp
 from tests.wire.services import Services
 
 _numbers = itertools.count(1)
@@ -51,17 +55,32 @@ _ON_BOTH = {
     "test_timeouts",
     "test_waits",
 }
+#: Where it could make a difference in process whether the function is a coroutine.
+_AWAITED = {"test_invoke", "test_parallel_steps", "test_run_loop", "test_signals", "test_waits"}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run the tests of an app on each framework; on services, which take long, on Flask alone."""
-    embedded = metafunc.config.getoption("--on") == "embedded"
-    if "app" in metafunc.fixturenames and embedded and metafunc.module.__name__.rpartition(".")[2] in _ON_BOTH:
-        metafunc.parametrize("app", [App, FastApiApp], ids=["flask", "fastapi"], indirect=True)
+    """Run the tests of an app with each driver; on services, which take long, on Flask alone."""
+    if "driver" not in metafunc.fixturenames:
+        return
+    marked = metafunc.definition.get_closest_marker
+    module, drivers = metafunc.module.__name__.rpartition(".")[2], ["flask"]
+    if metafunc.config.getoption("--on") == "embedded":
+        if module in _ON_BOTH:
+            drivers.append("fastapi")
+        if marked("every_driver") is not None and marked("over_http") is None:
+            drivers += IN_PROCESS if module in _AWAITED else IN_PROCESS[:1]
+    metafunc.parametrize("driver", drivers)
 
 
 @pytest.fixture
-def app(request: pytest.FixtureRequest, server: Server) -> Iterator[App]:
-    made: App = getattr(request, "param", App)(server.url, f"app{next(_numbers)}", server.keys)
+def app(server: Server, driver: str) -> Iterator[App | LocalApp]:
+    made: App | LocalApp
+    name = f"app{next(_numbers)}"
+    if driver in IN_PROCESS:
+        assert isinstance(server, Embedded)
+        made = LocalApp(server.embedded, name, awaited=driver == "awaited")
+    else:
+        made = (FastApiApp if driver == "fastapi" else App)(server.url, name, server.keys)
     yield made
     made.stop()

@@ -192,6 +192,18 @@ class App:
             assert 200 == status, answer
             assert "error" not in answer, answer
 
+    def again(self) -> App:
+        """A later version of the app, to be served at another place."""
+        return type(self)(self.server_url, self.app_id, self.keys)
+
+    def another(self, app_id: str) -> App:
+        """One more app on the same server."""
+        return type(self)(self.server_url, app_id, self.keys)
+
+    def either(self, over_http: object, in_process: object) -> object:
+        """What differs between the drivers: here each step is a call."""
+        return over_http
+
     def calls(self, run_id: str) -> list[Request]:
         """The calls the app got for a run."""
         return [it for it in self.requests if it.method == "POST" and it.body["ctx"]["run_id"] == run_id]

@@ -1,4 +1,4 @@
-"""Cron triggers, with the official Python SDK over real HTTP and a clock that tests move."""
+"""Cron triggers, with the official Python SDK over real HTTP, and in process; on a clock that tests move."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import inngest
 import pytest
 
 from tests.wire.harness import App, Server, until
+
+pytestmark = pytest.mark.every_driver
 
 DAY = timedelta(days=1)
 NAME = "inngest/scheduled.timer"
@@ -105,7 +107,7 @@ def test_a_changed_line_replaces_the_one_before_and_an_unchanged_one_goes_on(ser
     changed: list[Any] = []
     soon, later = (a_time_ahead(server, timedelta(hours=hours)) for hours in (2, 5))
     app.serve([declare(app, "kept", soon, kept), declare(app, "changed", soon, changed)])
-    again = App(server.url, app.app_id, server.keys)
+    again = app.again()
 
     # when
     again.serve([declare(again, "kept", soon, kept), declare(again, "changed", later, changed)])
@@ -125,7 +127,7 @@ def test_a_function_that_is_no_longer_declared_stops_ticking(server: Server, app
     stays: list[Any] = []
     line = a_time_ahead(server, timedelta(hours=2))
     app.serve([declare(app, "gone", line, gone), marker(app)])
-    again = App(server.url, app.app_id, server.keys)
+    again = app.again()
     again.serve([declare(again, "stays", line, stays), marker(again)])
 
     server.skip(timedelta(hours=2))

@@ -1,12 +1,15 @@
-"""step.invoke, with the official Python SDK over real HTTP: a test per rule."""
+"""step.invoke, with the official Python SDK over real HTTP and in process: a test per rule."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
 import inngest
+import pytest
 
 from tests.wire.harness import App, Server, until
+
+pytestmark = pytest.mark.every_driver
 
 
 def a_caller(app: App, name: str, function_id: str, **options: object) -> inngest.Function:
@@ -153,7 +156,7 @@ def test_the_cancelling_of_the_child_is_an_error_of_the_step(server: Server, app
 
 
 def test_functions_of_other_apps_can_be_invoked(server: Server, app: App):
-    other = type(app)(server.url, f"{app.app_id}-other", server.keys)
+    other = app.another(f"{app.app_id}-other")
 
     @other.function("far", "invoke/never")
     def far(ctx: inngest.ContextSync) -> object:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import inngest
+import pytest
 
 from tests.wire.harness import App, Embedded
+from tests.wire.inprocess import IN_PROCESS, LocalApp
+
+pytestmark = pytest.mark.every_driver
 
 
-def test_a_run_that_memoises_more_than_it_may_fails_with_size_and_setting():
+def serve_app(server: Embedded, driver: str) -> App | LocalApp:
+    if driver not in IN_PROCESS:
+        return App(server.url, "limits")
+    return LocalApp(server.embedded, "limits", awaited=driver == "awaited")
+
+
+def test_a_run_that_memoises_more_than_it_may_fails_with_size_and_setting(driver: str):
     server = Embedded(max_state_bytes=100_000)
-    app = App(server.url, "limits")
+    app = serve_app(server, driver)
     ran: list[int] = []
 
     @app.function("hoard", "limits/hoard")
@@ -28,9 +38,9 @@ def test_a_run_that_memoises_more_than_it_may_fails_with_size_and_setting():
     assert [0, 1, 2] == ran
 
 
-def test_a_run_of_more_steps_than_it_may_have_fails_and_says_so():
+def test_a_run_of_more_steps_than_it_may_have_fails_and_says_so(driver: str):
     server = Embedded(max_steps=3)
-    app = App(server.url, "limits")
+    app = serve_app(server, driver)
 
     @app.function("long", "limits/long")
     def long(ctx: inngest.ContextSync) -> object:

@@ -7,8 +7,11 @@ from collections import Counter
 from datetime import timedelta
 
 import inngest
+import pytest
 
 from tests.wire.harness import DEADLINE, App, Server
+
+pytestmark = pytest.mark.every_driver
 
 
 def test_steps_of_a_group_run_at_the_same_time_once_each_and_their_results_are_in_order(server: Server, app: App):

@@ -1,4 +1,4 @@
-"""Signals.  The Python SDK has none, so a tiny app answers with the ops that the TypeScript SDK would send."""
+"""Signals.  The Python SDK has none: over HTTP a tiny app answers with the ops that the TypeScript SDK would send."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ import flask
 import pytest
 from werkzeug.serving import make_server
 
-from tests.wire.harness import Server, request
+from tests.wire.harness import Embedded, Server, request
+from tests.wire.inprocess import IN_PROCESS, LocalApp
+
+pytestmark = pytest.mark.every_driver
 
 _numbers = itertools.count(1)
 HEADERS = {"x-inngest-sdk": "js:v4.0.0", "x-inngest-req-version": "2", "content-type": "application/json"}
@@ -58,12 +61,35 @@ class Listening:
         return flask.Response(json.dumps([op]), 206, HEADERS)
 
 
+class ListeningHere:
+    """The same in process."""
+
+    def __init__(self, server: Server, name: str, *, awaited: bool) -> None:
+        assert isinstance(server, Embedded)
+        self.name = name
+        self._app = LocalApp(server.embedded, name, awaited=awaited)
+
+        @self._app.function("wait", f"{name}/start")
+        def wait(ctx: Any) -> object:
+            options = ctx.event.data
+            replace = options.get("conflict") == "replace"
+            heard = ctx.step.wait_for_signal("sig", options["signal"], "1h", replace=replace)
+            return "nothing came" if heard is None else {"signal": options["signal"], "data": heard}
+
+        self._app.serve([wait])
+
+    def stop(self) -> None:
+        self._app.stop()
+
+
 @pytest.fixture
-def waiter(server: Server) -> Iterator[Callable[..., str]]:
+def waiter(server: Server, driver: str) -> Iterator[Callable[..., str]]:
     """Starts runs that wait for a signal; gives their ids."""
     if server.keys is not None:
         pytest.skip("this tiny app knows no keys")
-    app = Listening(server, f"signalled{next(_numbers)}")
+    name = f"signalled{next(_numbers)}"
+    over_http = driver not in IN_PROCESS
+    app = Listening(server, name) if over_http else ListeningHere(server, name, awaited=driver == "awaited")
 
     def start(signal: str, *, waits: bool = True, **options: object) -> str:
         [run] = server.runs_of(server.send(f"{app.name}/start", {"signal": signal} | options))

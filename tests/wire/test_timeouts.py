@@ -11,6 +11,8 @@ import pytest
 
 from tests.wire.harness import DEADLINE, App, Embedded, Server, until
 
+pytestmark = pytest.mark.every_driver
+
 MINUTES = timedelta(minutes=1)
 
 

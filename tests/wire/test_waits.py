@@ -1,4 +1,4 @@
-"""step.wait_for_event, with the official Python SDK over real HTTP: a test per rule."""
+"""step.wait_for_event, with the official Python SDK over real HTTP and in process: a test per rule."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import threading
 from datetime import timedelta
 
 import inngest
+import pytest
 
 from tests.wire.harness import App, Server, until
+
+pytestmark = pytest.mark.every_driver
 
 HOUR = timedelta(hours=1)
 
