@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from flask import Response
 
@@ -12,8 +14,10 @@ from orchestrator.api.render import app_shape, function_shape
 from orchestrator.api.routing import blueprint
 from orchestrator.api.schemas import AppShape, ErrorShape, FunctionBody, FunctionShape, enveloped
 from orchestrator.engine.hold import pause, resume
+from orchestrator.engine.limit import set_concurrency
 from orchestrator.errors import NotFoundError
-from orchestrator.store import functions
+from orchestrator.store import allowances, functions
+from orchestrator.store.functions import StoredFunction
 
 _ACTOR = "api"
 
@@ -31,18 +35,24 @@ def list_apps() -> Response:
 
 
 @routes.route("/v1/functions/<path:slug>", methods=["PATCH"])
-@routes.arguments(FunctionBody, location="json", as_kwargs=True)
+@routes.arguments(FunctionBody, location="json")
 @routes.response(200, enveloped(FunctionShape))
 @routes.alt_response(400, schema=ErrorShape)
 @routes.alt_response(404, schema=ErrorShape)
-def set_function(wait_look_back: bool, slug: str) -> Response:
-    """Set what the SDKs cannot say of a function; it stays through syncs."""
-    with current_server().parts.database.write() as conn:
-        known = "\0" not in slug and functions.set_wait_look_back(conn, slug, wait_look_back)
-        found = functions.function(conn, slug) if known else None
-    if found is None:
-        raise NotFoundError(f"there is no function {slug[:200]}")
-    return envelope(function_shape(found))
+def set_function(body: Mapping[str, Any], slug: str) -> Response:
+    """Set what the SDKs cannot say of a function, or another number than they say; it stays through syncs."""
+    parts = current_server().parts
+    with parts.database.write() as conn:
+        found = functions.function(conn, slug) if "\0" not in slug else None
+        if found is None:
+            raise NotFoundError(f"there is no function {slug[:200]}")
+        if "wait_look_back" in body:
+            functions.set_wait_look_back(conn, found.slug, body["wait_look_back"])
+    if "concurrency" in body:
+        set_concurrency(parts, found.slug, body["concurrency"], body.get("concurrency_key"), _ACTOR)
+    with parts.database.read() as conn:
+        changed = functions.function(conn, found.id)
+    return _told(changed or found)
 
 
 @routes.route("/v1/functions/<path:slug>/pause", methods=["POST"])
@@ -50,7 +60,7 @@ def set_function(wait_look_back: bool, slug: str) -> Response:
 @routes.alt_response(404, schema=ErrorShape)
 def pause_function(slug: str) -> Response:
     """Let a function start no runs; those that have begun go on."""
-    return envelope(function_shape(pause(current_server().parts, _plain(slug), _ACTOR)))
+    return _told(pause(current_server().parts, _plain(slug), _ACTOR))
 
 
 @routes.route("/v1/functions/<path:slug>/resume", methods=["POST"])
@@ -58,7 +68,7 @@ def pause_function(slug: str) -> Response:
 @routes.alt_response(404, schema=ErrorShape)
 def resume_function(slug: str) -> Response:
     """Let a paused function start runs again, those first that were held."""
-    return envelope(function_shape(resume(current_server().parts, _plain(slug), _ACTOR)))
+    return _told(resume(current_server().parts, _plain(slug), _ACTOR))
 
 
 @routes.route("/v1/apps/<path:app_name>/functions")
@@ -72,7 +82,13 @@ def list_functions(app_name: str) -> Response:
         if app is None:
             raise NotFoundError(f"there is no app {app_name[:200]}")
         found = functions.functions_of(conn, app.id)
-    return plain([function_shape(function) for function in found])
+        limits = {function.id: allowances.of_function(conn, function.id) for function in found}
+    return plain([function_shape(function, limits[function.id]) for function in found])
+
+
+def _told(function: StoredFunction) -> Response:
+    with current_server().parts.database.read() as conn:
+        return envelope(function_shape(function, allowances.of_function(conn, function.id)))
 
 
 def _plain(slug: str) -> str:

@@ -11,7 +11,7 @@ from orchestrator.api.routing import blueprint
 from orchestrator.api.schemas import ErrorShape, HealthShape, ReadyShape
 from orchestrator.errors import NotFoundError
 from orchestrator.protocol.headers import KIND_DEV
-from orchestrator.store import functions
+from orchestrator.store import allowances, functions
 
 routes = blueprint("server", "The server itself.")
 
@@ -47,13 +47,13 @@ def dev_info() -> Response:
     if server.kind != KIND_DEV:
         raise NotFoundError("this is no development server")
     with server.parts.database.read() as conn:
-        found = functions.functions_of(conn)
+        found = [(function, allowances.of_function(conn, function.id)) for function in functions.functions_of(conn)]
     return plain(
         {
             "version": server.version,
             "authed": server.authorize is not None,
             "startOpts": dict(server.start_options),
-            "functions": [function_shape(function) for function in found],
+            "functions": [function_shape(function, limits) for function, limits in found],
             "handlers": None,
             "isSingleNodeService": True,
             # Nothing is missing where nothing is asked for.

@@ -8,9 +8,10 @@ from flask import Response
 
 from orchestrator.api.answers import envelope
 from orchestrator.api.current import current_server
-from orchestrator.api.render import event_shape, run_shape
+from orchestrator.api.render import event_shape, reason_shape, run_shape
 from orchestrator.api.routing import blueprint, check_ulid
-from orchestrator.api.schemas import ErrorShape, EventShape, EventsQuery, RunShape, enveloped
+from orchestrator.api.schemas import ErrorShape, EventShape, EventsQuery, RunShape, WaitShape, enveloped
+from orchestrator.engine.why import why_event
 from orchestrator.errors import NotFoundError
 from orchestrator.store import events, functions, runs
 from orchestrator.store.database import Connection
@@ -63,6 +64,18 @@ def list_runs_of_event(event_id: str) -> Response:
         known = {run.function_id: functions.function(conn, run.function_id) for run in found}
     slugs = {function_id: function.slug for function_id, function in known.items() if function is not None}
     return envelope([run_shape(run, slugs.get(run.function_id)) for run in found])
+
+
+@routes.route("/v1/events/<ulid:event_id>/waits")
+@routes.response(200, enveloped(WaitShape, many=True))
+@routes.alt_response(400, schema=ErrorShape)
+@routes.alt_response(404, schema=ErrorShape)
+def list_waits_of_event(event_id: str) -> Response:
+    """List the debounces and batches in which an event waits for a run."""
+    parts = current_server().parts
+    with parts.database.read() as conn:
+        found = why_event(parts.versions, conn, _event(conn, event_id))
+    return envelope([reason_shape(reason) for reason in found])
 
 
 def _event(conn: Connection, event_id: str) -> StoredEvent:

@@ -13,6 +13,8 @@ import orjson
 from orjson import Fragment
 
 from orchestrator.core.effect import Status, StepStatus
+from orchestrator.core.waiting import Reason, sentence
+from orchestrator.store.allowances import Allowance
 from orchestrator.store.cancellations import Cancellation
 from orchestrator.store.dead import DeadJob
 from orchestrator.store.events import StoredEvent
@@ -89,13 +91,25 @@ def run_shape(run: StoredRun, slug: str | None) -> Shape:
 
 
 def run_detail(
-    run: StoredRun, slug: str | None, steps: Sequence[StoredStep], story: Sequence[Entry], waiting: str | None
+    run: StoredRun, slug: str | None, steps: Sequence[StoredStep], story: Sequence[Entry], reasons: Sequence[Reason]
 ) -> Shape:
     """Write a run with its steps, its story, and what it waits for."""
     return run_shape(run, slug) | {
-        "waiting": waiting,
+        "waiting": sentence(reasons),
+        "waits": [reason_shape(reason) for reason in reasons],
         "steps": [step_shape(step) for step in steps],
         "history": [_entry_shape(entry) for entry in story],
+    }
+
+
+def reason_shape(reason: Reason) -> Shape:
+    """Write one thing that is waited for."""
+    return {
+        "kind": reason.kind,
+        "sentence": reason.sentence,
+        "step_id": reason.step_id,
+        "until": moment(reason.until),
+        "details": reason.details,
     }
 
 
@@ -171,8 +185,8 @@ def app_shape(app: App, functions: int) -> Shape:
     }
 
 
-def function_shape(function: StoredFunction) -> Shape:
-    """Write a function; `config` is what its app sent."""
+def function_shape(function: StoredFunction, limits: Sequence[Allowance]) -> Shape:
+    """Write a function; `config` is what its app sent, `limits` are what counts of its concurrency."""
     return {
         "internal_id": function.id,
         "env_id": ENVIRONMENT_ID,
@@ -185,6 +199,16 @@ def function_shape(function: StoredFunction) -> Shape:
         "archived_at": moment(function.archived_at),
         "paused_at": moment(function.paused_at),
         "wait_look_back": function.wait_look_back,
+        "concurrency": [
+            {
+                "key": limit.key,
+                "scope": limit.scope,
+                "whole_run": limit.whole_run,
+                "limit": limit.allowed,
+                "declared": limit.declared if function.imposed is None else None,
+            }
+            for limit in limits
+        ],
     }
 
 

@@ -9,12 +9,12 @@ from orchestrator.api.current import current_server
 from orchestrator.api.render import run_detail
 from orchestrator.api.routing import blueprint, check_ulid
 from orchestrator.api.schemas import ErrorShape, RunDetailShape, enveloped
-from orchestrator.api.waiting import waiting_for
 from orchestrator.core.effect import Status
 from orchestrator.engine.bury import requeue
 from orchestrator.engine.cancel import cancel
+from orchestrator.engine.why import why
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.store import events, functions, history, runs, steps
+from orchestrator.store import functions, history, runs, steps
 from orchestrator.store.database import Connection
 from orchestrator.store.runs import StoredRun
 
@@ -35,9 +35,8 @@ def get_run(run_id: str) -> Response:
         function = functions.function(conn, run.function_id)
         done = steps.of_run(conn, run.id)
         story = history.of_run(conn, run.id)
-        event = events.get(conn, run.event_id) if run.status is Status.QUEUED else None
-    waiting = waiting_for(run, event, done, story, parts.clock.now())
-    return envelope(run_detail(run, function.slug if function else None, done, story, waiting))
+        reasons = why(conn, run, function, done, story, parts.clock.now())
+    return envelope(run_detail(run, function.slug if function else None, done, story, reasons))
 
 
 @routes.route("/v1/runs/<ulid:run_id>", methods=["DELETE"])

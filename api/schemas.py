@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate, validates_schema
 
 from orchestrator.core.effect import StepStatus
+from orchestrator.engine.limit import MOST as MOST_CALLS
 from orchestrator.ids import is_ulid
 from orchestrator.protocol.sync_limits import MAX_EXPRESSION
 from orchestrator.queue.announce import BrokerState
@@ -199,12 +201,26 @@ class FunctionBody(Schema):
     """What an operator may set of a function."""
 
     wait_look_back = fields.Boolean(
-        required=True,
         truthy={True},
         falsy={False},
-        error_messages={"required": "is missing", "invalid": "must be true or false"},
+        error_messages={"invalid": "must be true or false"},
         metadata={"description": "Waits also take events that came between the run's start and the wait"},
     )
+    concurrency = fields.Integer(
+        strict=True,
+        allow_none=True,
+        validate=validate.Range(1, MOST_CALLS, error=f"must be a whole number from 1 to {MOST_CALLS}, or null"),
+        error_messages={"invalid": f"must be a whole number from 1 to {MOST_CALLS}, or null"},
+        metadata={"description": "Calls at once, in place of what the app declares; null: what it declares"},
+    )
+    concurrency_key = fields.String(
+        metadata={"description": "The key of the limit that is meant, where there are several; empty: the one without"}
+    )
+
+    @validates_schema
+    def _says_something(self, data: Mapping[str, Any], **_: Any) -> None:
+        if "wait_look_back" not in data and "concurrency" not in data:
+            raise ValidationError("is missing, and so is concurrency", "wait_look_back")
 
 
 class SignalledShape(Schema):
@@ -301,11 +317,30 @@ class HistoryShape(Schema):
     data = fields.Raw(required=True, allow_none=True)
 
 
+class WaitShape(Schema):
+    """One thing that a run, or an event, waits for; `details` depend on the kind."""
+
+    kind = fields.String(
+        required=True,
+        metadata={
+            "description": "slot, sleep, event, answer, request, task, retry, app unreachable, worker, event dated, "
+            "paused, throttle, debounce, batch, call"
+        },
+    )
+    sentence = fields.String(required=True)
+    step_id = fields.String(required=True, allow_none=True)
+    until = fields.AwareDateTime(required=True, allow_none=True)
+    details = fields.Dict(required=True)
+
+
 class RunDetailShape(RunShape):
     """A run with its steps and its story."""
 
     waiting = fields.String(
         required=True, allow_none=True, metadata={"description": "Why it does not go on right now, for people"}
+    )
+    waits = fields.List(
+        fields.Nested(WaitShape), required=True, metadata={"description": "The same, one by one, for programs"}
     )
     steps = fields.List(fields.Nested(StepShape), required=True)
     history = fields.List(fields.Nested(HistoryShape), required=True)
@@ -327,6 +362,16 @@ class AppShape(Schema):
     error_code = fields.String(required=True, allow_none=True)
 
 
+class ConcurrencyShape(Schema):
+    """A limit on a function's calls at once; `limit` is what counts, `declared` what its app says."""
+
+    key = fields.String(required=True, allow_none=True)
+    scope = fields.String(required=True, validate=validate.OneOf(["fn", "env", "account"]))
+    whole_run = fields.Boolean(required=True)
+    limit = fields.Integer(required=True)
+    declared = fields.Integer(required=True, allow_none=True)
+
+
 class FunctionShape(Schema):
     """A function; `config` is what its app sent."""
 
@@ -343,6 +388,7 @@ class FunctionShape(Schema):
         required=True, allow_none=True, metadata={"description": "Since when it starts no runs"}
     )
     wait_look_back = fields.Boolean(required=True)
+    concurrency = fields.List(fields.Nested(ConcurrencyShape), required=True)
 
 
 class RegisteredShape(Schema):

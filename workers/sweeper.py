@@ -15,6 +15,7 @@ from orchestrator import __version__, log
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.recover import recover
 from orchestrator.engine.retain import PIECE, Retainer
+from orchestrator.queue.admit import set_right
 from orchestrator.queue.local import LocalQueue
 from orchestrator.queue.sweep import GRACE, MOST, Sweeps, tidy
 from orchestrator.store import losses, workers
@@ -103,6 +104,7 @@ class Sweeper:
             _Chore("retain", PIECE, self._retainer.work),
             _Chore("sign", workers.EVERY, self._give_sign),
             _Chore("tidy", TIDY, lambda: tidy(self._parts.database, self._parts.clock.now())),
+            _Chore("slots", TIDY, self._set_right),
         ]
 
     def _recover(self) -> None:
@@ -122,6 +124,9 @@ class Sweeper:
         )
         with self._parts.database.write() as conn:
             workers.give(conn, sign)
+
+    def _set_right(self) -> None:
+        set_right(self._parts.database, self._parts.announcer, self._parts.clock.now())
 
     def _do(self, chore: _Chore) -> None:
         try:

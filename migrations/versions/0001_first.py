@@ -85,6 +85,10 @@ def upgrade() -> None:
         sa.Column("announced_at", Moment, nullable=True),
         sa.Column("payload", LongText, nullable=True),
         sa.Column("error", LongText, nullable=True),
+        sa.Column("admitted", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("waits_at", sa.String(length=48), nullable=True),
+        sa.Column("lane", sa.String(length=16), nullable=True),
+        sa.Column("rank", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_jobs")),
         sa.UniqueConstraint("key", name=op.f("uq_jobs_key")),
         sqlite_autoincrement=True,
@@ -114,6 +118,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 2"),
         postgresql_where=sa.text("state = 2"),
     )
+    op.create_index(
+        "ix_jobs_parked",
+        "jobs",
+        ["waits_at", "lane", "rank", "id"],
+        unique=False,
+        sqlite_where=sa.text("state = 1"),
+        postgresql_where=sa.text("state = 1"),
+    )
     op.create_index(op.f("ix_jobs_run_id"), "jobs", ["run_id"], unique=False)
     op.create_table(
         "keys",
@@ -142,6 +154,7 @@ def upgrade() -> None:
         sa.Column("ended_at", Moment, nullable=True),
         sa.Column("batch_id", Ulid, nullable=True),
         sa.Column("singleton", sa.String(length=64), nullable=True),
+        sa.Column("limits", LongText, nullable=True),
         sa.Column("requeues", sa.SmallInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
         sa.UniqueConstraint("function_id", "event_id", name=op.f("uq_runs_function_id")),
@@ -181,6 +194,7 @@ def upgrade() -> None:
         sa.Column("updated_at", Moment, nullable=False),
         sa.Column("archived_at", Moment, nullable=True),
         sa.Column("paused_at", Moment, nullable=True),
+        sa.Column("imposed", sa.Integer(), nullable=True),
         sa.ForeignKeyConstraint(["app_id"], ["apps.id"], name=op.f("fk_functions_app_id_apps")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_functions")),
         sa.UniqueConstraint("slug", name=op.f("uq_functions_slug")),
@@ -220,6 +234,9 @@ def downgrade() -> None:
     )
     op.drop_index(
         "ix_jobs_dead", table_name="jobs", sqlite_where=sa.text("state = 5"), postgresql_where=sa.text("state = 5")
+    )
+    op.drop_index(
+        "ix_jobs_parked", table_name="jobs", sqlite_where=sa.text("state = 1"), postgresql_where=sa.text("state = 1")
     )
     op.drop_index(
         "ix_jobs_leased", table_name="jobs", sqlite_where=sa.text("state = 3"), postgresql_where=sa.text("state = 3")

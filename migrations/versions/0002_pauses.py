@@ -1,4 +1,4 @@
-"""Pauses; invoking runs; looking back; bulk cancelling; what admission remembers; the audit; signs of workers."""
+"""Pauses; invoking runs; looking back; bulk cancelling; admission; pools and slots; the audit; signs of workers."""
 
 from __future__ import annotations
 
@@ -64,6 +64,7 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("correlation_id", sa.String(length=96), nullable=True))
     op.add_column("functions", sa.Column("wait_look_back", sa.Boolean(), server_default=sa.false(), nullable=False))
     _admission()
+    _make_pools()
     op.create_table(
         "audit",
         sa.Column("id", _Serial, autoincrement=True, nullable=False),
@@ -129,19 +130,64 @@ def _admission() -> None:
     op.create_index("ix_batch_events_event_id", "batch_events", ["event_id"], unique=False)
 
 
+def _make_pools() -> None:
+    op.create_table(
+        "concurrency_limits",
+        sa.Column("function_id", sa.String(length=36), nullable=False),
+        sa.Column("id", sa.String(length=16), nullable=False),
+        sa.Column("position", sa.SmallInteger(), nullable=False),
+        sa.Column("key", LongText, nullable=True),
+        sa.Column("scope", sa.String(length=8), nullable=False),
+        sa.Column("whole_run", sa.Boolean(), nullable=False),
+        sa.Column("declared", sa.Integer(), nullable=False),
+        sa.Column("override", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("function_id", "id", name=op.f("pk_concurrency_limits")),
+    )
+    op.create_index("ix_concurrency_limits_id", "concurrency_limits", ["id"], unique=False)
+    op.create_table(
+        "pools",
+        sa.Column("key", sa.String(length=48), nullable=False),
+        sa.Column("used", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("waiting", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("turn", sa.String(length=16), nullable=False),
+        sa.Column("limit_id", sa.String(length=16), nullable=False),
+        sa.Column("function_id", sa.String(length=36), nullable=True),
+        sa.Column("value", sa.String(length=255), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_pools")),
+    )
+    waiting = sa.text("waiting > 0")
+    op.create_index("ix_pools_waiting", "pools", ["key"], unique=False, sqlite_where=waiting, postgresql_where=waiting)
+    op.create_table(
+        "slots",
+        sa.Column("id", _Serial, autoincrement=True, nullable=False),
+        sa.Column("pool", sa.String(length=48), nullable=False),
+        sa.Column("run_id", Ulid(), nullable=False),
+        sa.Column("job_id", sa.BigInteger(), nullable=True),
+        sa.Column("since", Moment(), nullable=False),
+        sa.Column("owner", sa.String(length=36), nullable=True),
+        sa.Column("until", Moment(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_slots")),
+    )
+    op.create_index(op.f("ix_slots_pool"), "slots", ["pool"], unique=False)
+    op.create_index(op.f("ix_slots_run_id"), "slots", ["run_id"], unique=False)
+    leased = sa.text("until IS NOT NULL")
+    op.create_index("ix_slots_until", "slots", ["until"], unique=False, sqlite_where=leased, postgresql_where=leased)
+
+
 def downgrade() -> None:
     """Drop them."""
-    op.drop_table("chores")
-    op.drop_index(op.f("ix_audit_subject"), table_name="audit")
-    op.drop_table("audit")
-    op.drop_index("ix_batch_events_event_id", table_name="batch_events")
-    op.drop_table("batch_events")
-    op.drop_index("ix_throttled_gate", table_name="throttled")
-    op.drop_table("throttled")
-    op.drop_table("admissions")
-    op.drop_index(op.f("ix_gates_function_id"), table_name="gates")
-    op.drop_index(op.f("ix_gates_expires_at"), table_name="gates")
-    op.drop_table("gates")
+    for table in (
+        "chores",
+        "audit",
+        "slots",
+        "pools",
+        "concurrency_limits",
+        "batch_events",
+        "throttled",
+        "admissions",
+        "gates",
+    ):
+        op.drop_table(table)
     op.drop_column("functions", "wait_look_back")
     op.drop_column("runs", "correlation_id")
     op.drop_table("workers")

@@ -35,6 +35,8 @@ COMMANDS: dict[str, Lazy] = {
     "requeue": Lazy("orchestrator.cli.inspect", "requeue", "Let a run go on whose workers were lost too often."),
     "jobs": Lazy("orchestrator.cli.jobs", "jobs", "Look at jobs that were given up, requeue or delete them."),
     "functions": Lazy("orchestrator.cli.functions", "functions", "Set what the SDKs cannot say of a function."),
+    "limit": Lazy("orchestrator.cli.limit", "limit", "Set how many calls a function makes at once."),
+    "why": Lazy("orchestrator.cli.why", "why", "Say why a run does not go on."),
     "pause": Lazy("orchestrator.cli.functions", "pause", "Let a function start no runs."),
     "resume": Lazy("orchestrator.cli.functions", "resume", "Let a paused function start runs again."),
     "config": Lazy("orchestrator.cli.config_show", "config", "Look at the settings."),

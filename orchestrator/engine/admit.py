@@ -18,6 +18,7 @@ from orchestrator.core.effect import Status
 from orchestrator.core.function import Function
 from orchestrator.engine.batch import Batches, Filling
 from orchestrator.engine.debounce import Debounces
+from orchestrator.engine.enter import with_limits
 from orchestrator.engine.outcome import Outcome, Start
 from orchestrator.engine.pause import invoke_error
 from orchestrator.engine.rate import Rates
@@ -66,9 +67,10 @@ def batch_start(
     paused: bool = False,
 ) -> Start:
     """The start of a batch; keys are those of its first event."""
-    of, _ = asked(function, orjson.loads(first.payload), paused=paused)
+    data = orjson.loads(first.payload)
+    of, _ = asked(function, data, paused=paused)
     new = NewRun(new_ulid(), function_id, version, first.id, first.name, Status.QUEUED, queued_at=by.now)
-    run = replace(new, batch_id=filling.batch_id)
+    run, _ = with_limits(replace(new, batch_id=filling.batch_id), function, data)
     start = Start(run, by.now, function.slug, None, first.received_at, timeouts=function.timeouts)
     return replace(start, asked=of.as_fired(), function=function)
 
@@ -150,10 +152,11 @@ class _Second:
         for step in (self._alone, self._replaced, self._throttle):
             for outcome in self._outcomes:
                 outcome.starts = [kept for start in outcome.starts if (kept := step(outcome, start)) is not None]
-        cancelled, hints = self._singletons.cancel(self._by)
+        cancelled, gone = self._singletons.cancel(self._by)
         if cancelled:
             self._outcomes[0].cancelled += cancelled
-        return hints + self._throttles.save()
+            self._outcomes[0].freed |= gone.freed
+        return gone.hints + self._throttles.save()
 
     def _alone(self, outcome: Outcome, start: Start) -> Start | None:
         key = _gates_of(start, (SINGLETON,)).get(SINGLETON)

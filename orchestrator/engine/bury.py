@@ -14,10 +14,12 @@ from orchestrator.core.effect import Record
 from orchestrator.core.message import Threw
 from orchestrator.core.run import advance
 from orchestrator.engine.defer import deferred_by
+from orchestrator.engine.enter import follow_up
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import ending_of, tell
 from orchestrator.errors import ConflictError, NotFoundError
-from orchestrator.store import audit, gates, history, jobs, losses, run_timeouts, runs, steps
+from orchestrator.queue.admit import admit
+from orchestrator.store import audit, gates, history, jobs, losses, run_timeouts, runs, slots, steps
 from orchestrator.store.apply import apply
 from orchestrator.store.database import Connection
 from orchestrator.store.jobs import Lease
@@ -44,10 +46,12 @@ def bury(parts: Parts, lease: Lease, why: str) -> None:
         decision = advance(before, Threw(None, 0, error, retryable=False), parts.settings.policy(1), by.now, 0.0)
         ending = ending_of(loaded, decision, by.now)
         ending += deferred_by(conn, loaded, decision, by.now)
-        applied = apply(conn, lease, before, decision, ending, by, correlation_id=loaded.run.correlation_id)
+        limited = loaded.run.limits is not None
+        correlation_id = loaded.run.correlation_id
+        applied = apply(conn, lease, before, decision, ending, by, correlation_id=correlation_id, limited=limited)
         if applied.accepted:
             losses.keep_dead(conn, lease, by.now, why)
-    parts.announcer.announce(applied.hints)
+    follow_up(parts, applied)
     if applied.accepted:
         tell(loaded, decision, by, max_attempts=1)
 
@@ -64,7 +68,9 @@ def crashed(parts: Parts, lease: Lease, error: Exception) -> None:
         return
     now = parts.clock.now()
     with parts.database.write() as conn:
-        losses.crash(conn, lease, now + timedelta(seconds=2**before), why)
+        noted = losses.crash(conn, lease, now + timedelta(seconds=2**before), why)
+        freed = slots.leave(conn, lease.run_id, lease.job_id) if noted and lease.run_id is not None else set()
+    admit(parts.database, parts.announcer, freed, now)
 
 
 def _in_short(error: Exception) -> str:

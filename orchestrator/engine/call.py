@@ -12,11 +12,13 @@ from orchestrator.drivers.base import Answer
 from orchestrator.drivers.local import app_of
 from orchestrator.engine import throttle
 from orchestrator.engine.branch import Branch
+from orchestrator.engine.enter import TURN, end, enter, give_way, let_go, others_wait
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.progress import Progress
 from orchestrator.engine.settle import settle
 from orchestrator.protocol.run_errors import STATE_OVERFLOWED, error_text, too_much_state
-from orchestrator.store import functions, jobs, run_timeouts, runs
+from orchestrator.queue.admit import admit
+from orchestrator.store import functions, held, jobs, run_timeouts, runs, slots
 from orchestrator.store.apply import Applied
 from orchestrator.store.jobs import Hint, Lease
 
@@ -29,17 +31,24 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
     `branch` is the run as far as it is known already.
     """
     began, calls = parts.clock.now(), 0
+    turn = began
     held: Lease | None = lease
     while held is not None:
         with parts.holdings.holding(held):
             branch = _take_up(parts, held, branch)
-            if branch is None:
+            held = _begin(parts, held, branch) if branch is not None else None
+            if branch is None or held is None:
                 return
+            limits = branch.loaded.run.limits
+            parts.holdings.keep([held])
             answer, held = _answer(parts, held, branch)
             if answer is None:
+                let_go(parts, held)
                 return
             applied, follows = _settle(parts, held, branch, answer)
         calls += 1
+        if not applied.accepted:
+            let_go(parts, held)
         if applied.lease is None or not applied.accepted:
             return
         branch = branch if follows else None
@@ -47,6 +56,30 @@ def call(parts: Parts, lease: Lease, branch: Branch | None = None) -> None:
         if _had_its_turn(parts, began, calls):
             hand_on(parts, held)
             return
+        if limits is not None and held.admitted and parts.clock.now() - turn >= TURN:
+            if others_wait(parts, limits):
+                give_way(parts, held, limits)
+                return
+            turn = parts.clock.now()
+
+
+def _begin(parts: Parts, lease: Lease, branch: Branch) -> Lease | None:
+    """Make ready for a call: it needs this process, or another, and slots.  None: it is not made here and now."""
+    app = app_of(branch.function.url)
+    if app is not None and not parts.local.holds(app):
+        hand_on(parts, lease, app)
+        return None
+    queued = branch.run.status is Status.QUEUED
+    # With some options there is more to a beginning than the run's own row.
+    begins = queued and not branch.function.timeouts and branch.function.throttle is None
+    entered = enter(parts, lease, branch.loaded, begins=begins)
+    if entered is None:
+        return None
+    if begins and entered.admitted and not lease.admitted:
+        branch.run = replace(branch.run, status=Status.RUNNING)
+    elif queued:
+        _start(parts, branch)
+    return entered
 
 
 def _answer(parts: Parts, lease: Lease, branch: Branch) -> tuple[Answer | None, Lease]:
@@ -57,9 +90,6 @@ def _answer(parts: Parts, lease: Lease, branch: Branch) -> tuple[Answer | None, 
     app = app_of(branch.function.url)
     if app is None:
         return parts.driver.call(branch.call(parts, lease)), lease
-    if not parts.local.holds(app):
-        hand_on(parts, lease, app)
-        return None, lease
     progress = Progress(parts, lease, branch)
     answer = parts.local.call(app, branch.call(parts, lease), progress)
     return answer, progress.lease
@@ -69,8 +99,7 @@ def _take_up(parts: Parts, lease: Lease, branch: Branch | None) -> Branch | None
     """Load the run unless it is known; None when there is nothing to call any more."""
     branch = branch or _read(parts, lease)
     if branch is None or branch.over:
-        with parts.database.write() as conn:
-            jobs.end(conn, lease)
+        end(parts, lease)
         return None
     if branch.loaded.archived:
         gone = f'{{"name":"FunctionRemoved","message":"the function {branch.slug} is no longer served by its app"}}'
@@ -78,18 +107,21 @@ def _take_up(parts: Parts, lease: Lease, branch: Branch | None) -> Branch | None
         return None
     if branch.loaded.timed and _is_late(parts, lease, branch):
         return None
-    if branch.run.status is Status.QUEUED:
-        if branch.loaded.paused and _held(parts, lease, branch):
-            return None
-        _start(parts, branch)
+    if branch.run.status is Status.QUEUED and branch.loaded.paused and _held(parts, lease, branch):
+        return None
     return branch
 
 
 def _held(parts: Parts, lease: Lease, branch: Branch) -> bool:
-    """Hold the job until its function is resumed, unless it was meanwhile."""
+    """Hold the job until its function is resumed, unless it was meanwhile; the slots it has are for others."""
+    run_id, freed = branch.run.id, set[str]()
     with parts.database.write() as conn:
         # The function's row stays locked, so that resuming comes before this, or after it and finds the job held.
-        return functions.is_paused(conn, branch.loaded.run.function_id) and jobs.hold(conn, lease)
+        holds = functions.is_paused(conn, branch.loaded.run.function_id) and held.hold(conn, lease)
+        if holds and branch.loaded.run.limits is not None:
+            freed = slots.end_runs(conn, [run_id], lease, [])
+    admit(parts.database, parts.announcer, freed, parts.clock.now())
+    return holds
 
 
 def _is_late(parts: Parts, lease: Lease, branch: Branch) -> bool:

@@ -17,13 +17,14 @@ from orchestrator.core.message import Cancelled
 from orchestrator.core.run import Decision, Run, advance
 from orchestrator.engine.branch import Branch
 from orchestrator.engine.call import hand_on
+from orchestrator.engine.enter import follow_up
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import ending_of, tell
 from orchestrator.errors import ExpressionError, NotFoundError, RequestError
 from orchestrator.expressions.cel import compile_expression
 from orchestrator.ids import new_ulid
 from orchestrator.store import apply, cancellations, functions, jobs, runs
-from orchestrator.store.apply import CancelledRun, Holder
+from orchestrator.store.apply import Applied, CancelledRun, Holder
 from orchestrator.store.cancellations import Cancellation, Meant
 from orchestrator.store.database import Connection
 from orchestrator.store.jobs import Lease
@@ -89,9 +90,10 @@ def _batch(parts: Parts, lease: Lease) -> bool:
         if not jobs.reset(conn, lease):
             return False
         decided = [(run, _decide(parts, run, found.id, by)) for run in runs.lock_live(conn, chosen)]
-        hints = apply.cancel_all(conn, [_cancelled(run, made, by) for run, made in decided], by.now) if decided else []
+        cancelled = [_cancelled(run, made, by) for run, made in decided]
+        applied = apply.cancel_all(conn, cancelled, by.now) if decided else Applied(accepted=True)
         cancellations.progress(conn, found.id, following[-1], len(decided), error or found.error)
-    parts.announcer.announce(hints)
+    follow_up(parts, applied)
     for run, decision in decided:
         tell(run, decision, by, max_attempts=1)
     return True
@@ -114,7 +116,8 @@ def _decide(parts: Parts, run: Loaded, order_id: str, by: Holder) -> Decision:
 
 def _cancelled(run: Loaded, decision: Decision, by: Holder) -> CancelledRun:
     records = [effect for effect in decision.effects if isinstance(effect, Record)]
-    return CancelledRun(run.run.id, records, ending_of(run, decision, by.now), run.run.correlation_id)
+    limited = run.run.limits is not None
+    return CancelledRun(run.run.id, records, ending_of(run, decision, by.now), run.run.correlation_id, limited)
 
 
 def _agreeing(found: Cancellation, meant: Sequence[Meant]) -> tuple[list[str], str | None]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from orchestrator.core.message import Checkpointed
 from orchestrator.core.run import advance
 from orchestrator.engine.defer import deferred_by
+from orchestrator.engine.enter import follow_up
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import ending_of, step_ids, tell
 from orchestrator.errors import ConflictError, RequestError
@@ -35,10 +36,10 @@ def checkpoint(parts: Parts, run_id: str, taken: Checkpoint) -> None:
             raise _stale(run_id)
         decision = advance(before, Checkpointed(None, lease.attempt, taken.steps), policy, by.now, parts.chance())
         ending = ending_of(loaded, decision, by.now) + deferred_by(conn, loaded, decision, by.now)
-        applied = apply(conn, lease, before, decision, ending, by)
+        applied = apply(conn, lease, before, decision, ending, by, limited=loaded.run.limits is not None)
         if not applied.accepted:
             raise _stale(run_id)
-    parts.announcer.announce(applied.hints)
+    follow_up(parts, applied)
     tell(loaded, decision, by, policy.max_attempts)
     if decision.run.status.final:
         raise _stale(run_id)

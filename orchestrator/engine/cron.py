@@ -20,7 +20,7 @@ from orchestrator.core.function import Function
 from orchestrator.engine.branch import Held
 from orchestrator.engine.outcome import Outcome
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.start import chosen, held, start_of, tell_admission, write
+from orchestrator.engine.start import after, chosen, held, start_of, tell_admission, write
 from orchestrator.engine.versions import Versions
 from orchestrator.ids import named_uuid, new_ulid
 from orchestrator.protocol.function_config import read_function
@@ -96,7 +96,7 @@ def _fire(parts: Parts, job_id: int, room: int) -> list[Held]:
                 events.warn(conn, event.id, "\n".join(outcome.warnings))
     if following is not None:
         hints.append(Hint(job.job_id, crons.CRON, following))
-    parts.announcer.announce(hints)
+    after(parts, outcomes, hints)
     _tell(job, target, ticks, outcomes, following, by.now)
     for outcome in outcomes:
         tell_admission(outcome, by)

@@ -69,6 +69,8 @@ class Outcome:
     deferred: list[tuple[str, str]] = field(default_factory=list)
     #: Runs that had to give way.
     cancelled: list[tuple[Loaded, Decision]] = field(default_factory=list)
+    #: Pools with a slot for somebody who waits, as those runs left them.
+    freed: set[str] = field(default_factory=set)
 
     @property
     def plain(self) -> bool:

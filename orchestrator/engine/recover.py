@@ -8,6 +8,7 @@ from datetime import datetime
 from orchestrator import log
 from orchestrator.engine.bury import bury
 from orchestrator.engine.parts import Parts
+from orchestrator.queue.admit import free_abandoned
 from orchestrator.store import losses
 from orchestrator.store.jobs import Hint, Lease
 
@@ -21,6 +22,7 @@ def recover(parts: Parts, dead_owners: Sequence[str] = ()) -> int:
         lost = losses.lost(conn, now, dead_owners)
     back = [lease for lease in lost if lease.crashes + 1 < parts.settings.max_crashes]
     ready = _take_back(parts, back, now)
+    free_abandoned(parts.database, parts.announcer, now, dead_owners)
     for lease in lost:
         if lease not in back:
             _bury(parts, lease)

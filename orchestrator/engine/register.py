@@ -20,9 +20,6 @@ from orchestrator.store.jobs import Hint
 
 _log = log.get(__name__)
 
-#: Options of a function that are read and kept, and not acted upon yet.
-_NOT_APPLIED = ("concurrency",)
-
 
 @dataclass(frozen=True, slots=True)
 class Synced:
@@ -71,16 +68,7 @@ def _register(parts: Parts, registration: Registration, asked_at: str | None) ->
             url=registration.url,
             modified=True,
         )
-        _warn(registration)
     return Synced(app_id, new_uuid(), modified)
-
-
-def _warn(registration: Registration) -> None:
-    """Say which options of a function are kept but do nothing yet."""
-    for function in registration.functions:
-        options = [name for name in _NOT_APPLIED if getattr(function, name) not in (None, ())]
-        if options:
-            _log.warning("options not applied yet", function=function.slug, options=options)
 
 
 def remove(parts: Parts, url: str) -> bool:

@@ -29,6 +29,7 @@ from orchestrator.core.message import (
 from orchestrator.core.run import Decision, Run, advance
 from orchestrator.engine.defer import deferred_by
 from orchestrator.engine.ends import PlainEnd, plain_end
+from orchestrator.engine.enter import follow_up
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.pause import asks_for_signal, may_wait, opened_by
 from orchestrator.ids import new_ulid
@@ -96,7 +97,9 @@ def _settle(
 ) -> tuple[Applied, Decision | None]:
     by = parts.holder()
     policy = parts.settings.policy(max_attempts)
-    if lease is not None and parts.database.ends is not None:
+    limited = loaded.run.limits is not None
+    # A job with slots gives them back in the transaction that ends it.
+    if lease is not None and parts.database.ends is not None and not (limited and lease.kind in jobs.NEED_SLOTS):
         end = plain_end(lease, loaded.run.id, message, policy, by.now)
         if end is not None:
             return _end(parts.database.ends, lease, loaded, end, by, max_attempts)
@@ -105,7 +108,7 @@ def _settle(
     if known is not None and lease is not None and hot is not None:
         decision = advance(known, message, policy, by.now, parts.chance())
         ending = ending_of(loaded, decision, by.now)
-        outcome = hot.settle(lease, known, decision, ending, by.now)
+        outcome = hot.settle(lease, known, decision, ending, by.now, limited=limited)
         if outcome is not None:
             return _settled(parts, lease, loaded, decision, outcome, by, max_attempts)
     with parts.database.write() as conn:
@@ -132,12 +135,13 @@ def _settle(
             by,
             opened=opened_by(conn, loaded, decision, by.now),
             correlation_id=loaded.run.correlation_id,
+            limited=limited,
         )
         # While it goes on with what it knows the holder needs nothing stored; else it reads the run again.
         goes_on = isinstance(decision.then, Continue) and sent is None
         if applied.accepted and request_version is not None and not goes_on and not decision.run.status.final:
             runs.set_request_version(conn, before.id, request_version)
-    parts.announcer.announce(applied.hints)
+    follow_up(parts, applied)
     if applied.accepted:
         tell(loaded, decision, by, max_attempts)
     return applied, decision
@@ -158,7 +162,8 @@ def _settled(
     applied = Applied(outcome.accepted)
     if outcome.hint is not None:
         applied.hints.append(outcome.hint)
-        parts.announcer.announce(applied.hints)
+    applied.freed.update(outcome.freed)
+    follow_up(parts, applied)
     if outcome.accepted:
         applied.lease = lease if isinstance(decision.then, Continue) else None
         tell(loaded, decision, by, max_attempts)

@@ -14,9 +14,8 @@ from orchestrator.core.run import Decision, Policy, advance
 from orchestrator.engine.outcome import Start
 from orchestrator.engine.settle import ending_of
 from orchestrator.store import runs
-from orchestrator.store.apply import Holder, apply
+from orchestrator.store.apply import Applied, Holder, apply
 from orchestrator.store.database import Connection
-from orchestrator.store.jobs import Hint
 from orchestrator.store.runs import Loaded
 from orchestrator.store.skips import Skipped
 
@@ -50,9 +49,9 @@ class Singletons:
         by = self._giving_way.pop(start.run.id, None)
         return Skipped(start.run, Skip.REPLACED, {"run_id": by}) if by is not None else None
 
-    def cancel(self, by: Holder) -> tuple[list[tuple[Loaded, Decision]], list[Hint]]:
+    def cancel(self, by: Holder) -> tuple[list[tuple[Loaded, Decision]], Applied]:
         """Cancel the runs that give way; returns what that came to."""
-        told, hints = list[tuple[Loaded, Decision]](), list[Hint]()
+        told, gone = list[tuple[Loaded, Decision]](), Applied(accepted=True)
         # All of them first, in the order in which everybody locks runs.
         locked = {run_id: runs.lock(self._conn, run_id, []) for run_id in sorted(self._giving_way)}
         for run_id, before in locked.items():
@@ -63,8 +62,17 @@ class Singletons:
             decision = advance(before, Cancelled(reason), Policy(), by.now, chance=0.0)
             if not decision.effects:
                 continue
-            ending = ending_of(loaded, decision, by.now)
-            applied = apply(self._conn, None, before, decision, ending, by, correlation_id=loaded.run.correlation_id)
-            hints += applied.hints
+            applied = apply(
+                self._conn,
+                None,
+                before,
+                decision,
+                ending_of(loaded, decision, by.now),
+                by,
+                correlation_id=loaded.run.correlation_id,
+                limited=loaded.run.limits is not None,
+            )
+            gone.hints += applied.hints
+            gone.freed |= applied.freed
             told.append((loaded, decision))
-        return told, hints
+        return told, gone

@@ -17,13 +17,15 @@ from orchestrator.core.effect import Status
 from orchestrator.core.function import Function
 from orchestrator.engine.admit import admit
 from orchestrator.engine.branch import Branch, Held
+from orchestrator.engine.enter import follow_up, with_limits
 from orchestrator.engine.hit import write_hits
 from orchestrator.engine.outcome import Outcome, Start
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.pause import cancel_pauses, missing_function
 from orchestrator.engine.settle import tell
 from orchestrator.store import events, jobs, keys, pauses, run_timeouts, runs
-from orchestrator.store.apply import Holder, answer_invoker, call_key
+from orchestrator.store import held as held_jobs
+from orchestrator.store.apply import Applied, Holder, answer_invoker, call_key
 from orchestrator.store.database import Connection
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.hits import PauseHit, answer_of
@@ -51,7 +53,7 @@ def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now
         with parts.database.write() as conn:
             outcomes = [it for job_id, batch in decided.items() if jobs.take_match(conn, job_id) for it in batch]
             leases, hints = write(conn, outcomes, at_once, by, resumed)
-    parts.announcer.announce(hints)
+    after(parts, outcomes, hints)
     for outcome in outcomes:
         tell_of(outcome, by)
     return held(parts, outcomes, leases, now)
@@ -69,10 +71,16 @@ def start_of(
         return new, []
     cancels, timeouts = cancel_pauses(run.id, function.cancels, event.payload, now), function.timeouts
     new = replace(new, cancels=cancels, timeouts=timeouts)
-    if not (paused or asks(function)):
+    asking = paused or asks(function)
+    if not (asking or function.concurrency):
         return new, []
-    of, warnings = asked(function, orjson.loads(event.payload), paused=paused, invoked=run.correlation_id is not None)
-    return replace(new, asked=of, function=function), warnings
+    data = orjson.loads(event.payload)
+    limited, warnings = with_limits(run, function, data)
+    new = replace(new, run=limited)
+    if not asking:
+        return new, warnings
+    of, more = asked(function, data, paused=paused, invoked=run.correlation_id is not None)
+    return replace(new, asked=of, function=function), warnings + more
 
 
 def chosen(outcomes: Sequence[Outcome], room: int, now: datetime) -> set[str]:
@@ -83,7 +91,10 @@ def chosen(outcomes: Sequence[Outcome], room: int, now: datetime) -> set[str]:
 
 
 def _running(run: NewRun, at_once: set[str], now: datetime) -> NewRun:
-    return replace(run, status=Status.RUNNING, started_at=now) if run.id in at_once else run
+    """The run as it begins; one that needs slots is queued until it has them."""
+    if run.id not in at_once or run.limits is not None:
+        return run
+    return replace(run, status=Status.RUNNING, started_at=now)
 
 
 def _start_hot(
@@ -135,11 +146,14 @@ def write(
     for start in starts:
         key = call_key(start.run.id)
         if start.timeouts:
-            hints += _write_timeout(conn, start, start.run.id in at_once, by.now)
+            begins = start.run.id in at_once and start.run.limits is None
+            hints += _write_timeout(conn, start, begins, by.now)
         if start.run.id in at_once:
-            leases.append(jobs.add_leased(conn, jobs.CALL, key, start.run.id, by.owner, by.now, by.until))
+            leases.append(
+                jobs.add_leased(conn, jobs.CALL, key, start.run.id, by.owner, by.now, by.until, priority=start.priority)
+            )
         elif start.held:
-            jobs.add_held(conn, jobs.CALL, key, start.at, start.run.id, start.priority)
+            held_jobs.add(conn, jobs.CALL, key, start.at, start.run.id, start.priority)
         else:
             hints.append(jobs.add(conn, jobs.CALL, key, start.at, run_id=start.run.id, priority=start.priority))
     return leases, hints
@@ -167,6 +181,12 @@ def _leave_out_repeats(conn: Connection, outcomes: Sequence[Outcome], now: datet
     repeats = {run_id for scope, run_id in claims if keys.claim(conn, scope, run_id, now, now + keys.WINDOW) != run_id}
     for outcome in outcomes:
         outcome.starts = [start for start in outcome.starts if start.run.id not in repeats]
+
+
+def after(parts: Parts, outcomes: Sequence[Outcome], hints: Sequence[Hint]) -> None:
+    """After the commit: announce the jobs, and admit who waited for slots of runs that had to give way."""
+    freed = {pool for outcome in outcomes for pool in outcome.freed}
+    follow_up(parts, Applied(accepted=True, hints=list(hints), freed=freed))
 
 
 def held(parts: Parts, outcomes: Sequence[Outcome], leases: Sequence[Lease], now: datetime) -> list[Held]:

@@ -9,7 +9,7 @@ lease, as everywhere, and the message is sent anew at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from orchestrator import log
@@ -18,13 +18,15 @@ from orchestrator.core.message import Asked, StepDone, StepErrored
 from orchestrator.drivers.local import app_of
 from orchestrator.engine.branch import Branch
 from orchestrator.engine.call import hand_on
+from orchestrator.engine.enter import end, enter, let_go
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import settle
+from orchestrator.queue.admit import admit
 from orchestrator.sdk.errors import NonRetriable
 from orchestrator.sdk.execution import MOST_OUTPUT, wait_of
 from orchestrator.sdk.tasks import TaskCall, Ticket, read
 from orchestrator.sdk.values import encode, error_text
-from orchestrator.store import jobs, runs, steps, tasks
+from orchestrator.store import jobs, runs, slots, steps, tasks
 from orchestrator.store.jobs import Hint, Lease
 from orchestrator.store.runs import Loaded
 from orchestrator.store.steps import StoredStep
@@ -60,10 +62,14 @@ def send(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
         if sender is None:
             _pass_on(parts, taken, app)
             return
+        entered = enter(parts, lease, taken.loaded)
+        if entered is None:
+            return
+        parts.holdings.keep([entered])
         times = _times_sent(lease)
         with parts.database.write() as conn:
             lost_at = parts.clock.now() + min(LOST * 2 ** min(times, 10), LOST_MOST)
-            if not tasks.sent(conn, lease, lost_at, f"{lease.attempt}:{times + 1}"):
+            if not tasks.sent(conn, entered, lost_at, f"{lease.attempt}:{times + 1}"):
                 return
     ticket = Ticket(lease.key, lease.attempt)
     try:
@@ -79,7 +85,10 @@ def send(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
 
 
 def claim(parts: Parts, ticket: Ticket) -> Taken | None:
-    """Take the job a message is for, before its task runs; None: the message is a double, or too late."""
+    """Take the job a message is for, before its task runs; None: the message is a double, or too late.
+
+    Or there is no slot for it at present: then it is sent anew when there is.
+    """
     by = parts.holder()
     with parts.database.write() as conn:
         lease = tasks.claim(conn, ticket.key, ticket.attempt, by.owner, by.until)
@@ -87,9 +96,12 @@ def claim(parts: Parts, ticket: Ticket) -> Taken | None:
         return None
     parts.holdings.keep([lease])
     taken = _load(parts, lease)
-    if taken is None:
+    entered = enter(parts, lease, taken.loaded) if taken is not None else None
+    if taken is None or entered is None:
         parts.holdings.drop(lease)
-    return taken
+        return None
+    parts.holdings.keep([entered])
+    return replace(taken, lease=entered)
 
 
 def finish(parts: Parts, taken: Taken, value: object) -> None:
@@ -118,12 +130,17 @@ def fail(parts: Parts, taken: Taken, error: BaseException) -> None:
 def give_back(parts: Parts, taken: Taken, expected: datetime | None = None) -> bool:
     """Let the task go on elsewhere, by a message that arrives about then (now where nothing is said).
 
-    False: the lease is lost.
+    Until then it holds no slot.  False: the lease is lost.
     """
-    now = parts.clock.now()
+    now, lease, freed = parts.clock.now(), taken.lease, set[str]()
     with parts.database.write() as conn:
-        released = jobs.release(conn, taken.lease, max(now, expected or now) + LOST)
-    parts.holdings.drop(taken.lease)
+        released = jobs.rest(conn, lease, max(now, expected or now) + LOST)
+        if released and lease.admitted:
+            freed = slots.leave(conn, lease.run_id or "", lease.job_id)
+    parts.holdings.drop(lease)
+    admit(parts.database, parts.announcer, freed, now)
+    if not released:
+        let_go(parts, lease)
     return released
 
 
@@ -140,8 +157,7 @@ def _load(parts: Parts, lease: Lease) -> Taken | None:
         loaded = runs.load(conn, run_id)
         step = steps.get(conn, run_id, step_id) if loaded is not None else None
     if loaded is None or step is None or loaded.run.status.final or step.status is not StepStatus.PLANNED:
-        with parts.database.write() as conn:
-            jobs.end(conn, lease)
+        end(parts, lease)
         return None
     return Taken(lease, loaded, step, read(step.input or "{}"), parts.clock.now())
 
@@ -159,13 +175,16 @@ def _not_sent(parts: Parts, taken: Taken, error: Exception) -> None:
     """The broker did not take the message: soon again, as if it had not been tried."""
     lease = taken.lease
     _log.warning("task not sent", run_id=lease.run_id, step=taken.step.name, error=f"{type(error).__name__}: {error}")
-    again, by = parts.clock.now() + AWAY, parts.holder()
+    again, by, freed = parts.clock.now() + AWAY, parts.holder(), set[str]()
     with parts.database.write() as conn:
         claimed = tasks.claim(conn, lease.key, lease.attempt, by.owner, by.until)
         if claimed is not None:
-            tasks.sent(conn, claimed, again, lease.payload)
+            tasks.sent(conn, replace(claimed, admitted=False), again, lease.payload)
+        if claimed is not None and claimed.admitted:
+            freed = slots.leave(conn, lease.run_id or "", lease.job_id)
     if claimed is not None:
         parts.announcer.announce([Hint(lease.job_id, lease.kind, again, _app(parts, taken))])
+    admit(parts.database, parts.announcer, freed, parts.clock.now())
 
 
 def _settle(parts: Parts, taken: Taken, op: StepDone | StepErrored) -> None:
@@ -177,6 +196,7 @@ def _settle(parts: Parts, taken: Taken, op: StepDone | StepErrored) -> None:
         parts.holdings.drop(lease)
     if not applied.accepted:
         _log.warning("lease lost", run_id=lease.run_id, function=taken.loaded.slug, job_id=lease.job_id)
+        let_go(parts, lease)
     elif applied.lease is not None:
         hand_on(parts, applied.lease, _app(parts, taken))
 

@@ -68,10 +68,11 @@ class Throttles:
         line, now, run_id = self._of[gate], self._now, start.run.id
         place = position(start.at if start.at > now else start.came_at, start.priority)
         goes = start.at <= now and line.pace.room(now, line.ahead) > 0 and not self._any_before(line, gate, place)
-        if goes and run_id in at_once:
+        if goes and run_id in at_once and start.run.limits is None:
             line.pace = line.pace.started(now)
             return start
-        at_once.discard(run_id)
+        if not (goes and start.run.limits):  # one that needs slots begins only when it has them
+            at_once.discard(run_id)
         line.new.append(Waiting(run_id, gate, start.at, place, let_go=goes))
         line.ahead += goes
         return start if goes else replace(start, held=True)

@@ -19,7 +19,7 @@ from orchestrator.engine.admit import batch_start
 from orchestrator.engine.branch import Held
 from orchestrator.engine.outcome import Outcome, Start
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.start import chosen, held, start_of, tell_of, write
+from orchestrator.engine.start import after, chosen, held, start_of, tell_of, write
 from orchestrator.ids import new_ulid
 from orchestrator.store import crons, events, functions, gates, history, timers
 from orchestrator.store.apply import Holder
@@ -77,7 +77,7 @@ def _fire(parts: Parts, timer: Timer, room: int) -> list[Held]:
             outcome = _STARTS[timer.kind](parts, conn, gate, by)
             outcomes = [outcome] if outcome is not None else []
             leases, hints = write(conn, outcomes, chosen(outcomes, room, by.now), by)
-    parts.announcer.announce(hints)
+    after(parts, [outcome] if outcome is not None else [], hints)
     if outcome is None:
         return []
     tell_of(outcome, by)

@@ -39,7 +39,7 @@ class Versions:
         checkpoints = sends_checkpoints(loaded.sdk_language, loaded.sdk_version)
         found = self._known.get(key)
         if found is None or found.checkpoints != checkpoints:
-            function = _parsed(loaded.config)
+            function = functions.limited(_parsed(loaded.config), loaded.imposed)
             if len(self._known) >= self._most:
                 self._known.pop(next(iter(self._known)), None)
             found = self._known[key] = Version(function, checkpoints)
@@ -51,7 +51,7 @@ class Versions:
         if known is not None:
             return known.function
         stored = functions.function(conn, function_id)
-        return _parsed(stored.config) if stored is not None else None
+        return functions.limited(_parsed(stored.config), stored.imposed) if stored is not None else None
 
 
 def _parsed(config: str) -> Function:

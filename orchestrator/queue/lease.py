@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from orchestrator.store import jobs
+from orchestrator.store import jobs, slots
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Lease
 from orchestrator.store.presence import Presence
@@ -30,6 +30,8 @@ class Holdings:
         self.span = span
         self._database = database
         self._held: dict[int, Lease] = {}
+        #: Calls that go on though their runs are over, and so their leases: they still take up slots.
+        self._outlived: dict[int, Lease] = {}
         self._lock = threading.Condition()
 
     @property
@@ -55,10 +57,11 @@ class Holdings:
     def drop(self, lease: Lease) -> None:
         """Keep the lease alive no longer; a newer one on the same job stays."""
         with self._lock:
-            held = self._held.get(lease.job_id)
-            if held is not None and held.generation == lease.generation:
-                del self._held[lease.job_id]
-                self._lock.notify_all()
+            for kept in (self._held, self._outlived):
+                held = kept.get(lease.job_id)
+                if held is not None and held.generation == lease.generation:
+                    del kept[lease.job_id]
+            self._lock.notify_all()
 
     @contextmanager
     def holding(self, lease: Lease) -> Iterator[None]:
@@ -77,16 +80,28 @@ class Holdings:
     def beat(self, now: datetime) -> int:
         """Prolong everything held, and let go of what somebody else holds by now; returns how much is left."""
         with self._lock:
-            held = list(self._held.values())
-        if not held:
+            held, outlived = list(self._held.values()), list(self._outlived.values())
+        if not held and not outlived:
             return 0
         with self._database.write() as conn:
             jobs.extend(conn, held, now + self.span)
             ours = jobs.still_leased(conn, held)
-        for lease in held:
-            if lease not in ours:
-                self.drop(lease)
+            lost = [lease for lease in held if lease not in ours]
+            outlived += [lease for lease in lost if lease.admitted]
+            if outlived:
+                slots.extend(conn, self.owner, outlived, now + self.span)
+        self._outlive(lost)
         return len(ours)
+
+    def _outlive(self, lost: Sequence[Lease]) -> None:
+        """Let go of leases; the slots of those calls that are not through yet are prolonged still."""
+        with self._lock:
+            for lease in lost:
+                held = self._held.get(lease.job_id)
+                if held is not None and held.generation == lease.generation:
+                    del self._held[lease.job_id]
+                    if held.admitted:
+                        self._outlived[lease.job_id] = held
 
     def hand_back(self, now: datetime, spare: str | None = None) -> int:
         """Make everything held, but for one kind, ready for others: the process is about to end; returns how much."""

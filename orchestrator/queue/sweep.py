@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from orchestrator.queue.announce import Announcer
-from orchestrator.store import gates, jobs, keys
+from orchestrator.store import due, gates, keys
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Hint
 
@@ -79,13 +79,13 @@ class Sweeps:
 
     def _find(self, now: datetime, since: datetime | None, until: datetime, most: int, grace: timedelta) -> list[Hint]:
         with self._database.read() as conn:
-            return jobs.due(conn, until, now - PATIENCE, most, now=now, grace=grace, since=since)
+            return due.due(conn, until, now - PATIENCE, most, now=now, grace=grace, since=since)
 
     def _tell(self, announcer: Announcer, hints: list[Hint], now: datetime) -> None:
         if hints:
             announcer.announce(hints)
             with self._database.write() as conn:
-                jobs.announced(conn, [hint.job_id for hint in hints], now)
+                due.announced(conn, [hint.job_id for hint in hints], now)
 
 
 def sweep(database: Database, announcer: Announcer, now: datetime, *, grace: timedelta = GRACE) -> list[Hint]:

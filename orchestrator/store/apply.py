@@ -6,7 +6,7 @@ The job that brought the message is the fence: unless the lease still stands, no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +28,7 @@ from orchestrator.core.effect import (
 )
 from orchestrator.core.event import Event
 from orchestrator.core.run import Decision, Run
-from orchestrator.store import events, history, jobs, pauses, runs, steps
+from orchestrator.store import events, history, jobs, pauses, runs, slots, steps
 from orchestrator.store.jobs import Hint, Lease
 from orchestrator.store.jobs import call_key as call_key
 from orchestrator.store.pauses import Pause
@@ -70,6 +70,8 @@ class Applied:
     #: With a lease to discover the run by, where it is known: the outcome memoised last, and the steps still open.
     last_seq: int | None = None
     open: int | None = None
+    #: Pools with a slot for somebody who waits.
+    freed: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class CancelledRun:
     records: Sequence[Record]
     ending: Sequence[Event]
     correlation_id: str | None
+    #: Its calls need slots.
+    limited: bool = False
 
 
 def apply(
@@ -92,10 +96,12 @@ def apply(
     *,
     opened: Sequence[Opened] = (),
     correlation_id: str | None = None,
+    limited: bool = False,
 ) -> Applied:
     """Write a decision; `ending` are the events that tell of the run's end, if it ends; `opened` the pauses it opens.
 
-    `correlation_id` names the run and the step that invoked the run, if any: they are told of its end.
+    `correlation_id` names the run and the step that invoked the run, if any: they are told of its end.  `limited` says
+    that the run's calls need slots.
 
     Without a lease (a cancellation from outside) the run's own status is the fence.  Not accepted: the lease was lost,
     or the run was over; the caller then rolls nothing back, because nothing was written.
@@ -103,7 +109,8 @@ def apply(
     applied = Applied(accepted=True)
     finish = next((effect for effect in decision.effects if isinstance(effect, Finish)), None)
     if finish is not None:
-        if not _finish(conn, lease, decision, finish, by):
+        gone = _finish(conn, lease, decision, finish, by)
+        if gone is None:
             return Applied(accepted=False)
     elif not _settle_job(conn, lease, decision, applied, by):
         return Applied(accepted=False)
@@ -112,27 +119,35 @@ def apply(
     if finish is None:
         for one in opened:
             _open(conn, one, applied, by.now)
+        if limited and lease is not None and lease.kind in jobs.NEED_SLOTS and not _goes_on(lease, applied):
+            applied.freed = slots.leave(conn, before.id, lease.job_id)
         return applied
     pauses.close_all_of_run(conn, before.id)
     if correlation_id is not None:
         applied.hints += answer_invoker(conn, correlation_id, {"run": before.id}, by.now)
     if ending:
         applied.hints += _announce_end(conn, ending, by.now)
+    if limited:
+        applied.freed = slots.end_runs(conn, [before.id], lease, gone or [])
     return applied
 
 
-def cancel_all(conn: Connection, cancelled: Sequence[CancelledRun], now: datetime) -> list[Hint]:
-    """End runs, which the caller has locked, as `apply` would one by one; returns what is to be announced."""
+def cancel_all(conn: Connection, cancelled: Sequence[CancelledRun], now: datetime) -> Applied:
+    """End runs, which the caller has locked, as `apply` would one by one."""
     ids = [run.id for run in cancelled]
     runs.cancel_all(conn, ids, now)
-    jobs.end_all_of_runs(conn, ids)
+    gone = jobs.end_all_of_runs(conn, ids)
     pauses.close_all_of_runs(conn, ids)
     history.add_to_many(conn, [(run.id, record) for run in cancelled for record in run.records], now)
-    hints = list[Hint]()
+    applied = Applied(accepted=True)
     for run in cancelled:
         if run.correlation_id is not None:
-            hints += answer_invoker(conn, run.correlation_id, {"run": run.id}, now)
-    return hints + _announce_end(conn, [event for run in cancelled for event in run.ending], now)
+            applied.hints += answer_invoker(conn, run.correlation_id, {"run": run.id}, now)
+    applied.hints += _announce_end(conn, [event for run in cancelled for event in run.ending], now)
+    limited = {run.id for run in cancelled if run.limited}
+    if limited:
+        applied.freed = slots.end_runs(conn, sorted(limited), None, [job for job in gone if job.run_id in limited])
+    return applied
 
 
 def answer_invoker(conn: Connection, correlation_id: str, answer: Mapping[str, str], now: datetime) -> list[Hint]:
@@ -174,13 +189,15 @@ def _open(conn: Connection, opened: Opened, applied: Applied, now: datetime) -> 
         applied.hints.append(jobs.add(conn, jobs.LOOK_BACK, key, now, payload=pause.id, **whose))
 
 
-def _finish(conn: Connection, lease: Lease | None, decision: Decision, finish: Finish, by: Holder) -> bool:
+def _finish(
+    conn: Connection, lease: Lease | None, decision: Decision, finish: Finish, by: Holder
+) -> Sequence[Any] | None:
+    """End the run; the jobs that were deleted, or None: the lease was lost, or the run was over."""
     if lease is not None and not jobs.held_with_run(conn, lease):
-        return False
+        return None
     if not runs.finish(conn, decision.run.id, finish.status, finish.output, finish.error, by.now):
-        return False
-    jobs.end_all_of_run(conn, decision.run.id)
-    return True
+        return None
+    return jobs.end_all_of_run(conn, decision.run.id)
 
 
 def _settle_job(conn: Connection, lease: Lease | None, decision: Decision, applied: Applied, by: Holder) -> bool:
@@ -200,8 +217,12 @@ def _settle_job(conn: Connection, lease: Lease | None, decision: Decision, appli
             return jobs.once_more(conn, lease)
 
 
+def _goes_on(lease: Lease, applied: Applied) -> bool:
+    return applied.lease is not None and applied.lease.job_id == lease.job_id
+
+
 def _fresh(lease: Lease) -> Lease:
-    return Lease(lease.job_id, lease.generation, lease.kind, lease.key, lease.run_id, lease.step_id)
+    return replace(lease, attempt=0, crashes=0, payload=None, until=None)
 
 
 def _write_steps(conn: Connection, before: Run, decision: Decision, now: datetime) -> None:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, update
 
 from orchestrator.core.event import patterns
-from orchestrator.core.function import Function
+from orchestrator.core.function import Concurrency, Function
 from orchestrator.ids import named_uuid
+from orchestrator.store import allowances
 from orchestrator.store.tables import apps, functions, triggers
 
 _MATCHING = (
@@ -79,6 +80,8 @@ class StoredFunction:
     wait_look_back: bool = False
     #: Since when it starts no runs.
     paused_at: datetime | None = None
+    #: How many calls at once an operator allows, where the app limits nothing.
+    imposed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +192,8 @@ def _save_function(conn: Connection, app_id: str, item: Declared, row: Row[Any] 
         return
     values: dict[str, Any] = {"name": item.function.name, "config": item.config, "checksum": item.checksum}
     values |= {"updated_at": now, "archived_at": None}
+    if item.function.concurrency:
+        values["imposed"] = None
     if row is None:
         function_id = named_uuid("function", item.function.slug)
         keys = {"id": function_id, "app_id": app_id, "slug": item.function.slug, "version": 1, "created_at": now}
@@ -197,6 +202,15 @@ def _save_function(conn: Connection, app_id: str, item: Declared, row: Row[Any] 
         function_id = row.id
         conn.execute(update(functions).where(functions.c.id == row.id).values(version=row.version + 1, **values))
     _save_triggers(conn, function_id, item.function)
+    imposed = row.imposed if row is not None else None
+    allowances.save(conn, function_id, limited(item.function, imposed).concurrency)
+
+
+def limited(function: Function, imposed: int | None) -> Function:
+    """The function with the limit that an operator imposes, if it has none of its own."""
+    if imposed is None or function.concurrency:
+        return function
+    return replace(function, concurrency=(Concurrency(imposed),))
 
 
 def _save_triggers(conn: Connection, function_id: str, declared: Function) -> None:
@@ -249,4 +263,5 @@ def _function(row: Row[Any]) -> StoredFunction:
         row.archived_at,
         row.wait_look_back,
         row.paused_at,
+        row.imposed,
     )

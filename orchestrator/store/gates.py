@@ -26,6 +26,7 @@ _TRIES = 5
 
 _KEYS = gates.c.key.in_(bindparam("keys", expanding=True))
 _LOCK = select(gates.c.key, gates.c.function_id, gates.c.state).where(_KEYS).order_by(gates.c.key).with_for_update()
+_GET = select(gates.c.key, gates.c.function_id, gates.c.state).where(gates.c.key == bindparam("of_key"))
 _SAVE = (
     update(gates)
     .where(gates.c.key == bindparam("of_key"))
@@ -68,6 +69,12 @@ def lock(conn: Connection, wanted: Mapping[str, str], now: datetime) -> dict[str
         if len(found) == len(keys):
             return found
     raise RuntimeError(f"gates could not be locked: {set(keys) - set(found)}")
+
+
+def get(conn: Connection, key: str) -> Gate | None:
+    """A gate as it is, without its lock: to be told, not to decide by."""
+    row = conn.execute(_GET, {"of_key": key}).first()
+    return Gate(row.key, row.function_id, row.state) if row is not None else None
 
 
 def save(conn: Connection, key: str, state: str | None, expires_at: datetime | None) -> None:

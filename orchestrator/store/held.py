@@ -1,13 +1,17 @@
-"""Jobs that are held because their function was paused before their runs began."""
+"""Held jobs: not to be done until somebody lets them go.
+
+A throttle holds those of its queue, and a pause those that its function had before their runs began.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, exists, false, literal_column, select
+from sqlalchemy import Connection, bindparam, exists, false, literal_column, select, update
 
 from orchestrator.store import gates, timers
-from orchestrator.store.jobs import CALL, Hint, free
+from orchestrator.store.jobs import CALL, FENCE, HELD, Hint, Lease, fence, insert_one, new_row
 from orchestrator.store.tables import gates as gate_table
 from orchestrator.store.tables import jobs, runs, throttled
 
@@ -31,6 +35,37 @@ _THROTTLES = select(gate_table.c.key).where(
     gate_table.c.key.like("throttle:%"),
 )
 _PAGE = 1000
+
+_FREE = (
+    update(jobs)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.state == literal_column("0"))
+    .values(state=literal_column("2"), run_at=bindparam("at"), announced_at=None)
+    .returning(jobs.c.id)
+)
+_HOLD = (
+    update(jobs)
+    .where(FENCE)
+    .values(state=literal_column("0"), admitted=False, owner=None, lease_until=None, announced_at=None)
+)
+
+
+def add(conn: Connection, kind: str, key: str, run_at: datetime, run_id: str, priority: int = 0) -> None:
+    """Add one job that is not to be done until somebody lets it go."""
+    row = new_row(kind, key, run_at, run_id, None, None)
+    insert_one(conn, row | {"state": HELD, "priority": priority})
+
+
+def free(conn: Connection, ids: Sequence[int], at: datetime) -> set[int]:
+    """Make held jobs ready; returns those that were held."""
+    return {row.id for row in conn.execute(_FREE, {"ids": list(ids), "at": at})} if ids else set()
+
+
+def hold(conn: Connection, lease: Lease) -> bool:
+    """Give the job back, not to be done until somebody lets it go; False: the lease is lost.
+
+    Its slots are the caller's to give back.
+    """
+    return conn.execute(_HOLD, fence(lease)).rowcount == 1
 
 
 def of_function(conn: Connection, function_id: str, most: int) -> list[int]:

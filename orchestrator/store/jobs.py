@@ -1,27 +1,29 @@
 """Jobs: units of queued work, due now or later.
 
 A job is *ready* (perhaps only from `run_at` on), *leased* to a process until `lease_until`, *held* until somebody lets
-it go, or *dead*; done jobs are deleted.  `generation` rises with every lease and fences the past: what a former holder
-writes is refused.
+it go, *waiting* for a slot (see `store.slots`), or *dead*; done jobs are deleted.  `generation` rises with every lease
+and fences the past: what a former holder writes is refused.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, case, delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, literal_column, select, update
 
-from orchestrator.store.tables import apps, functions, jobs, runs
+from orchestrator.store.tables import jobs, runs
 
 MATCH, CALL, TASK, WAKE, FETCH = "match", "call", "task", "wake", "gateway"
 RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
 RUN_TIMEOUT, CANCEL_ALL = "run_timeout", "cancel_all"
 
-HELD, READY, LEASED, DEAD = 0, 2, 3, 5
-_LONG = timedelta(days=36_500)  # no job is overdue so long
+#: What counts for limits on concurrency: calls, and the tasks that steps are.
+NEED_SLOTS = (CALL, TASK)
+
+HELD, WAITING, READY, LEASED, DEAD = 0, 1, 2, 3, 5
 # As literals, so that the partial indexes on them are used (a parameter would make a plan that scans).
 IS_READY = jobs.c.state == literal_column("2")
 IS_LEASED = jobs.c.state == literal_column("3")
@@ -40,6 +42,10 @@ class Lease:
     attempt: int = 0
     crashes: int = 0
     payload: str | None = None
+    #: It has the slots its calls need (see `store.slots`).
+    admitted: bool = False
+    #: Seconds by which it is ahead of its time where many wait.
+    priority: int = 0
     #: When it runs out, where that was read (see `lost`).
     until: datetime | None = None
 
@@ -83,17 +89,11 @@ TAKE = (
         jobs.c.attempt,
         jobs.c.crashes,
         jobs.c.payload,
+        jobs.c.admitted,
+        jobs.c.priority,
     )
 )
 _LEASE = TAKE.where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.run_at <= bindparam("now"))
-_FOR_AN_APP = jobs.c.kind.in_([literal_column("'call'"), literal_column("'task'")])
-#: The name of the app, where that lives in processes and is not reached over the network.
-_APP = (
-    select(apps.c.name)
-    .select_from(runs.join(functions, functions.c.id == runs.c.function_id).join(apps, apps.c.id == functions.c.app_id))
-    .where(runs.c.id == jobs.c.run_id, _FOR_AN_APP, apps.c.method == literal_column("'local'"))
-    .scalar_subquery()
-)
 INSERT = insert(jobs)
 _INSERT_MANY = insert(jobs).returning(jobs.c.id, sort_by_parameter_order=True)
 _IS_MATCH = jobs.c.kind == literal_column("'match'")
@@ -111,6 +111,7 @@ _RETRY = (
         run_at=bindparam("at"),
         attempt=bindparam("next_attempt"),
         error=bindparam("why"),
+        admitted=False,
         owner=None,
         lease_until=None,
         announced_at=None,
@@ -121,10 +122,21 @@ RELEASE = (
     .where(FENCE)
     .values(state=literal_column("2"), run_at=bindparam("at"), owner=None, lease_until=None, announced_at=None)
 )
+_REST = RELEASE.values(admitted=False)
 _OF_RUN = jobs.c.run_id == bindparam("of_run")
 _END_RUN = delete(jobs).where(_OF_RUN)
 _END_RUN_IN_ORDER = delete(jobs).where(
     jobs.c.id.in_(select(jobs.c.id).where(_OF_RUN).order_by(jobs.c.id).with_for_update())
+)
+_ENDED = (
+    jobs.c.id,
+    jobs.c.run_id,
+    jobs.c.kind,
+    jobs.c.state,
+    jobs.c.owner,
+    jobs.c.lease_until,
+    jobs.c.admitted,
+    jobs.c.waits_at,
 )
 _END_RUNS = delete(jobs).where(
     jobs.c.id.in_(
@@ -139,43 +151,13 @@ _TAKE_MATCH = delete(jobs).where(BY_ID, IS_READY, _IS_MATCH)
 _MARK_AGAIN = update(jobs).where(jobs.c.key == bindparam("of_key")).values(again=True)
 _GENERATIONS = select(jobs.c.id, jobs.c.generation).where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_LEASED)
 _EXTEND = update(jobs).where(FENCE).values(lease_until=bindparam("until"))
-_DUE = (
-    select(jobs.c.id, jobs.c.kind, jobs.c.run_at, _APP.label("app"), jobs.c.priority)
-    .where(
-        IS_READY,
-        jobs.c.run_at >= bindparam("since"),
-        jobs.c.run_at <= bindparam("until"),
-        or_(
-            # What became due this moment is being announced by whoever made it.
-            and_(
-                jobs.c.announced_at.is_(None),
-                or_(jobs.c.run_at > bindparam("now"), jobs.c.run_at <= bindparam("settled")),
-            ),
-            jobs.c.announced_at <= bindparam("announced_before"),
-        ),
-    )
-    .order_by(jobs.c.run_at)
-    .limit(bindparam("most"))
-)
-# One that is not due yet counts as announced at its time: only some time after that it is told again.
-_FREE = (
-    update(jobs)
-    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.state == literal_column("0"))
-    .values(state=literal_column("2"), run_at=bindparam("at"), announced_at=None)
-    .returning(jobs.c.id)
-)
-_HOLD = update(jobs).where(FENCE).values(state=literal_column("0"), owner=None, lease_until=None, announced_at=None)
-_ANNOUNCED = (
-    update(jobs)
-    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_READY)
-    .values(announced_at=case((jobs.c.run_at > bindparam("now"), jobs.c.run_at), else_=bindparam("now")))
-)
 
 
 def lease(conn: Connection, ids: Sequence[int], owner: str, now: datetime, until: datetime) -> list[Lease]:
-    """Take those of the jobs that are ready and due; the others are somebody else's, or gone."""
+    """Take those of the jobs that are ready and due, in this order; the others are somebody else's, or gone."""
     rows = conn.execute(_LEASE, {"ids": list(ids), "by": owner, "now": now, "until": until})
-    return [as_lease(row) for row in rows]
+    taken = {row.id: as_lease(row) for row in rows}
+    return [taken[job_id] for job_id in dict.fromkeys(ids) if job_id in taken]
 
 
 def add(
@@ -191,23 +173,7 @@ def add(
 ) -> Hint:
     """Add one ready job."""
     row = new_row(kind, key, run_at, run_id, step_id, payload) | ({"priority": priority} if priority else {})
-    return Hint(_insert(conn, row), kind, run_at, priority=priority)
-
-
-def add_held(conn: Connection, kind: str, key: str, run_at: datetime, run_id: str, priority: int = 0) -> None:
-    """Add one job that is not to be done until somebody lets it go."""
-    row = new_row(kind, key, run_at, run_id, None, None)
-    _insert(conn, row | {"state": HELD, "priority": priority})
-
-
-def free(conn: Connection, ids: Sequence[int], at: datetime) -> set[int]:
-    """Make held jobs ready; returns those that were held."""
-    return {row.id for row in conn.execute(_FREE, {"ids": list(ids), "at": at})} if ids else set()
-
-
-def hold(conn: Connection, lease: Lease) -> bool:
-    """Give the job back, not to be done until somebody lets it go; False: the lease is lost."""
-    return conn.execute(_HOLD, fence(lease)).rowcount == 1
+    return Hint(insert_one(conn, row), kind, run_at, priority=priority)
 
 
 def add_calls(conn: Connection, run_id: str, step_ids: Sequence[str], last_seq: int, run_at: datetime) -> list[Hint]:
@@ -236,11 +202,21 @@ def add_all(
     return leases, [Hint(job_id, row["kind"], row["run_at"]) for job_id, row in made[room:]]
 
 
-def add_leased(conn: Connection, kind: str, key: str, run_id: str, owner: str, now: datetime, until: datetime) -> Lease:
+def add_leased(
+    conn: Connection,
+    kind: str,
+    key: str,
+    run_id: str,
+    owner: str,
+    now: datetime,
+    until: datetime,
+    *,
+    priority: int = 0,
+) -> Lease:
     """Add one job that is born leased to its maker, which saves a hint and a lease."""
-    row = new_row(kind, key, now, run_id, None, None)
+    row = new_row(kind, key, now, run_id, None, None) | ({"priority": priority} if priority else {})
     row |= {"state": LEASED, "generation": 1, "owner": owner, "lease_until": until}
-    return Lease(_insert(conn, row), 1, kind, key, run_id)
+    return Lease(insert_one(conn, row), 1, kind, key, run_id, priority=priority)
 
 
 def ready_for_matching(conn: Connection, job_id: int) -> Row[Any] | None:
@@ -282,6 +258,11 @@ def release(conn: Connection, lease: Lease, at: datetime) -> bool:
     return conn.execute(RELEASE, fence(lease) | {"at": at}).rowcount == 1
 
 
+def rest(conn: Connection, lease: Lease, at: datetime) -> bool:
+    """Give the job back, without the slots it has, which the caller gives back; False: the lease is lost."""
+    return conn.execute(_REST, fence(lease) | {"at": at}).rowcount == 1
+
+
 def end(conn: Connection, lease: Lease) -> bool:
     """Delete the job unless it is wanted once more (see `again`); False: it is, or the lease is lost."""
     return conn.execute(_END, _fence_and_run(lease)).rowcount == 1
@@ -297,15 +278,15 @@ def mark_again(conn: Connection, key: str) -> bool:
     return conn.execute(_MARK_AGAIN, {"of_key": key}).rowcount == 1
 
 
-def end_all_of_run(conn: Connection, run_id: str) -> None:
-    """Delete every job of a run: it is over."""
+def end_all_of_run(conn: Connection, run_id: str) -> Sequence[Any]:
+    """Delete every job of a run: it is over.  Returns what they were."""
     statement = _END_RUN_IN_ORDER if conn.dialect.name == "postgresql" else _END_RUN
-    conn.execute(statement, {"of_run": run_id})
+    return conn.execute(statement.returning(*_ENDED), {"of_run": run_id}).all()
 
 
-def end_all_of_runs(conn: Connection, run_ids: Sequence[str]) -> None:
-    """Delete every job of these runs: they are over."""
-    conn.execute(_END_RUNS, {"of_runs": list(run_ids)})
+def end_all_of_runs(conn: Connection, run_ids: Sequence[str]) -> Sequence[Any]:
+    """Delete every job of these runs: they are over.  Returns what they were."""
+    return conn.execute(_END_RUNS.returning(*_ENDED), {"of_runs": list(run_ids)}).all()
 
 
 def extend(conn: Connection, leases: Iterable[Lease], until: datetime) -> None:
@@ -323,36 +304,6 @@ def still_leased(conn: Connection, leases: Sequence[Lease]) -> list[Lease]:
     return [lease for lease in leases if (lease.job_id, lease.generation) in standing]
 
 
-def due(
-    conn: Connection,
-    until: datetime,
-    announced_before: datetime,
-    most: int,
-    *,
-    now: datetime | None = None,
-    grace: timedelta = timedelta(),
-    since: datetime | None = None,
-) -> list[Hint]:
-    """Ready jobs due from `since` up to `until` that were not announced since `announced_before`, oldest first.
-
-    Those never announced that became due within `grace` before `now` are left out.
-    """
-    now = now or until
-    values = {"until": until, "announced_before": announced_before, "most": most, "now": now, "settled": now - grace}
-    rows = conn.execute(_DUE, values | {"since": since or now - _LONG})
-    return [Hint(row.id, row.kind, row.run_at, row.app, row.priority) for row in rows]
-
-
-def announced(conn: Connection, ids: Sequence[int], at: datetime) -> None:
-    """Note that a sweep announced these jobs."""
-    conn.execute(_ANNOUNCED, {"ids": unlocked(conn, ids), "now": at})
-
-
-def backlog(conn: Connection, now: datetime) -> int:
-    """How many jobs are ready and due."""
-    return conn.execute(select(func.count()).where(IS_READY, jobs.c.run_at <= now)).scalar_one()
-
-
 def call_key(run_id: str) -> str:
     """The key of a run's one discovery job."""
     return f"call:{run_id}"
@@ -363,7 +314,8 @@ def unlocked(conn: Connection, ids: Sequence[int]) -> list[int]:
     return [row.id for row in conn.execute(_UNLOCKED, {"ids": list(ids)})]
 
 
-def _insert(conn: Connection, row: dict[str, object]) -> int:
+def insert_one(conn: Connection, row: dict[str, object]) -> int:
+    """Write one job; returns its id."""
     key = conn.execute(INSERT, row).inserted_primary_key
     assert key is not None
     return int(key[0])
@@ -396,5 +348,15 @@ def _fence_and_run(lease: Lease) -> dict[str, Any]:
 def as_lease(row: Row[Any]) -> Lease:
     """The lease a row of a job tells of."""
     return Lease(
-        row.id, row.generation, row.kind, row.key, row.run_id, row.step_id, row.attempt, row.crashes, row.payload
+        row.id,
+        row.generation,
+        row.kind,
+        row.key,
+        row.run_id,
+        row.step_id,
+        row.attempt,
+        row.crashes,
+        row.payload,
+        row.admitted,
+        row.priority,
     )

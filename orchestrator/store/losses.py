@@ -32,6 +32,7 @@ _CRASH = (
         run_at=bindparam("at"),
         error=bindparam("why"),
         crashes=jobs.c.crashes + 1,
+        admitted=False,
         owner=None,
         lease_until=None,
         announced_at=None,

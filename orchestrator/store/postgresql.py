@@ -26,6 +26,7 @@ from orchestrator.core.effect import Continue, Finish, SaveStep
 from orchestrator.core.event import Event, patterns
 from orchestrator.core.run import Decision, Run, has_deferred
 from orchestrator.ids import ulid_as_uuid, ulid_from_bytes
+from orchestrator.store import postgresql_slots
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.group import GroupCommitter
 from orchestrator.store.jobs import CALL, MATCH, Hint, Lease, call_key
@@ -75,10 +76,10 @@ _START = """
 WITH m AS (
     DELETE FROM jobs WHERE id = ANY(%(matches)s) AND state = 2 RETURNING id),
 r AS (
-    INSERT INTO runs (id, function_id, function_version, event_id, event_name, status, queued_at, started_at)
-    SELECT v.id, v.function_id, v.function_version, v.event_id, v.event_name, v.status, %(now)s, v.started_at
+    INSERT INTO runs (id, function_id, function_version, event_id, event_name, status, queued_at, started_at, limits)
+    SELECT v.id, v.function_id, v.function_version, v.event_id, v.event_name, v.status, %(now)s, v.started_at, v.limits
     FROM json_to_recordset(%(runs)s::json) AS v(match_id bigint, id uuid, function_id text, function_version int,
-        event_id uuid, event_name text, status text, started_at timestamptz)
+        event_id uuid, event_name text, status text, started_at timestamptz, limits text)
     WHERE v.match_id IN (SELECT id FROM m)
     ON CONFLICT DO NOTHING
     RETURNING id)
@@ -95,7 +96,7 @@ SELECT run_id, %(step)s, %(seq)s, %(name)s, %(op)s, %(status)s, false, %(attempt
     %(started_at)s, %(now)s
 FROM jobs WHERE id = %(job)s AND generation = %(generation)s AND state = 3 FOR SHARE
 """
-_FINISH = """
+_END = """
 WITH r AS (
     SELECT id FROM runs WHERE id = %(run)s AND status IN ('queued', 'running') FOR UPDATE),
 j AS (
@@ -123,8 +124,10 @@ m AS (
 p AS (
     DELETE FROM pauses WHERE id IN (
         SELECT p.id FROM pauses p JOIN u ON u.id = p.run_id ORDER BY p.id FOR UPDATE OF p))
-SELECT (SELECT count(*) FROM u), (SELECT id FROM m)
 """
+_RESULT = "SELECT (SELECT count(*) FROM u), (SELECT id FROM m)"
+_FINISH = _END + _RESULT + ", NULL::text[]"
+_FINISH_LIMITED = _END.rstrip() + postgresql_slots.RELEASE + _RESULT + postgresql_slots.FREED
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,8 @@ class Outcome:
 
     accepted: bool
     hint: Hint | None = None
+    #: Pools with a slot for somebody who waits.
+    freed: frozenset[str] = frozenset()
 
 
 class HotPath:
@@ -150,6 +155,7 @@ class HotPath:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.slots = postgresql_slots.HotSlots(lambda statement, values: self._run(statement, values))
         self._lock = threading.Lock()
         self._spare: PoolProxiedConnection | None = None
         self._steps = GroupCommitter[Done, Outcome](
@@ -211,10 +217,11 @@ class HotPath:
         return leases, hints
 
     def settle(
-        self, lease: Lease, before: Run, decision: Decision, ending: list[Event], now: datetime
+        self, lease: Lease, before: Run, decision: Decision, ending: list[Event], now: datetime, *, limited: bool
     ) -> Outcome | None:
         """Write a decision of the plain kind, made on a run that the lease holder knows for certain.
 
+        `limited` says that its calls need slots, which its end gives back.
         None: it is not of that kind (one fresh step done, or the end, of a run that has nothing else open).
         """
         if lease.step_id is not None or lease.attempt or lease.crashes or before.open:
@@ -223,7 +230,9 @@ class HotPath:
             case (SaveStep(fresh=True) as step,), Continue() if step.status.done:
                 return self._steps.submit(Done(lease, step, before.last_seq + 1, now))
             case (Finish() as finish,), _ if not has_deferred(before):
-                return self._ends.submit(End(before.id, lease, finish, ending, now))
+                end = End(before.id, lease, finish, ending, now)
+                # Whoever gives back slots locks pools, in the order of their keys: not together with others.
+                return self._end(end, limited=True) if limited else self._ends.submit(end)
             case _:
                 return None
 
@@ -245,11 +254,12 @@ class HotPath:
             outcomes[rows[0][0]] = Outcome(accepted=True, hint=Hint(match_job, MATCH, ends[-1].now))
         return outcomes
 
-    def _end(self, end: End) -> Outcome:
-        events = as_json([event_row(event) for event in end.ending])
-        rows = self._run(_FINISH, end.values() | {"events": events} | listeners_values(end.run_id, end.ending))
-        ended, match_job = rows[0]
-        return Outcome(ended == 1, Hint(match_job, MATCH, end.now) if match_job is not None else None)
+    def _end(self, end: End, *, limited: bool = False) -> Outcome:
+        values = end.values() | {"events": as_json([event_row(event) for event in end.ending])}
+        values |= listeners_values(end.run_id, end.ending)
+        ended, match_job, freed = self._run(_FINISH_LIMITED if limited else _FINISH, values)[0]
+        hint = Hint(match_job, MATCH, end.now) if match_job is not None else None
+        return Outcome(ended == 1, hint, frozenset(freed or ()))
 
     def run(self, statement: str, values: dict[str, Any]) -> list[Any]:
         """Send one statement, which may come twice, as its own transaction; returns the rows that it gives."""
@@ -337,6 +347,7 @@ def _run_row(call: FirstCall) -> dict[str, object]:
         "event_name": run.event_name,
         "status": run.status.value,
         "started_at": run.started_at,
+        "limits": run.limits,
     }
 
 

@@ -37,6 +37,8 @@ class NewRun:
     #: The gate of its singleton.
     singleton: str | None = None
     ended_at: datetime | None = None
+    #: The slots its calls need (see `core.concurrency.Needs`).
+    limits: str | None = None
 
     def stored(self) -> StoredRun:
         """The run as the store has it once it is written."""
@@ -58,6 +60,7 @@ class NewRun:
             correlation_id=self.correlation_id,
             batch_id=self.batch_id,
             singleton=self.singleton,
+            limits=self.limits,
         )
 
 
@@ -84,6 +87,7 @@ class StoredRun:
     singleton: str | None = None
     #: How often it failed for a dead job and was made to go on.
     requeues: int = 0
+    limits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ class Loaded:
     #: What the app runs on, as it said when it was synced.
     sdk_language: str | None = None
     sdk_version: str | None = None
+    #: How many calls at once an operator allows, where the app limits nothing.
+    imposed: int | None = None
     #: A time-out of its function may end it, for which a job stands.
     timed: bool = False
     #: The wire texts of all its events, where there is more than the one.
@@ -121,6 +127,7 @@ _LOADED = (
         functions.c.version,
         functions.c.archived_at,
         functions.c.paused_at,
+        functions.c.imposed,
         events.c.payload,
         apps.c.sdk_language,
         apps.c.sdk_version,
@@ -198,9 +205,17 @@ def _loaded(conn: Connection, row: Row[Any]) -> Loaded:
     archived = row.archived_at is not None
     batch = batches.payloads(conn, row.batch_id) if row.batch_id is not None else ()
     sdk = (row.sdk_language, row.sdk_version)
-    paused = row.paused_at is not None
     return Loaded(
-        _stored(row), row.slug, row.config, row.version, archived, row.payload, *sdk, batch=batch, paused=paused
+        _stored(row),
+        row.slug,
+        row.config,
+        row.version,
+        archived,
+        row.payload,
+        *sdk,
+        row.imposed,
+        batch=batch,
+        paused=row.paused_at is not None,
     )
 
 
@@ -240,6 +255,11 @@ def lock(conn: Connection, run_id: str, step_ids: Sequence[str]) -> Run | None:
     last = row.last_seq if row.open else steps.last_seq(conn, run_id)
     known = steps.states(conn, run_id, step_ids)
     return Run(run_id, Status(row.status), row.pending, row.open, last + row.open, last, known)
+
+
+def lock_row(conn: Connection, run_id: str) -> None:
+    """Lock a run, for who is about to lock a job of it and may then change the run."""
+    conn.execute(_LOCK, {"run_id": run_id})
 
 
 def start(conn: Connection, run_id: str, at: datetime) -> bool:
@@ -318,6 +338,7 @@ def _row(run: NewRun) -> dict[str, object]:
         "batch_id": run.batch_id,
         "singleton": run.singleton,
         "ended_at": run.ended_at,
+        "limits": run.limits,
     }
 
 
@@ -341,4 +362,5 @@ def _stored(row: Row[Any]) -> StoredRun:
         row.batch_id,
         row.singleton,
         row.requeues,
+        row.limits,
     )

@@ -65,6 +65,7 @@ functions = Table(
     Column("archived_at", Moment),
     Column("paused_at", Moment),
     Column("wait_look_back", Boolean, nullable=False, server_default=false()),  # see engine.look_back
+    Column("imposed", Integer),  # calls at once, by an operator, where the app asks for no limit
 )
 
 triggers = Table(
@@ -112,6 +113,7 @@ runs = Table(
     Column("singleton", String(64)),  # the gate it went through; of the live ones there is one
     Column("correlation_id", String(96)),  # the run and step that invoked it, with a dot between
     Column("requeues", SmallInteger, nullable=False, server_default="0"),
+    Column("limits", LongText),  # the pools its calls need slots of, see core.concurrency; NULL: none
     UniqueConstraint("function_id", "event_id"),
     Index(
         "ix_runs_singleton",
@@ -167,11 +169,25 @@ jobs = Table(
     Column("announced_at", Moment),
     Column("payload", LongText),
     Column("error", LongText),  # why it is tried again, or dead
+    Column("admitted", Boolean, nullable=False, server_default=false()),  # it has all the slots it needs
+    # Of a parked job: the pool that has no slot for it, who it takes turns with, and its place among its like.
+    Column("waits_at", String(48)),
+    Column("lane", String(16)),
+    Column("rank", BigInteger),
     # States as literals, here and in every statement, so that these small indexes are used.
     Index("ix_jobs_ready", "run_at", sqlite_where=text("state = 2"), postgresql_where=text("state = 2")),
     Index("ix_jobs_held", "id", sqlite_where=text("state = 0"), postgresql_where=text("state = 0")),
     Index("ix_jobs_leased", "id", sqlite_where=text("state = 3"), postgresql_where=text("state = 3")),
     Index("ix_jobs_dead", "id", sqlite_where=text("state = 5"), postgresql_where=text("state = 5")),
+    Index(
+        "ix_jobs_parked",
+        "waits_at",
+        "lane",
+        "rank",
+        "id",
+        sqlite_where=text("state = 1"),
+        postgresql_where=text("state = 1"),
+    ),
     # SQLite would give the id of a job that is gone to the next one, and hints and leases of the one would be good for
     # the other.
     sqlite_autoincrement=True,
@@ -285,6 +301,51 @@ batch_events = Table(
     Column("batch_id", Ulid, primary_key=True),
     Column("event_id", Ulid, primary_key=True),
     Index("ix_batch_events_event_id", "event_id"),
+)
+
+#: What a function's limits on concurrency allow, as its app says or as an operator wants.
+concurrency_limits = Table(
+    "concurrency_limits",
+    metadata,
+    Column("function_id", String(36), primary_key=True),
+    Column("id", String(16), primary_key=True),
+    Column("position", SmallInteger, nullable=False),
+    Column("key", LongText),
+    Column("scope", String(8), nullable=False),
+    Column("whole_run", Boolean, nullable=False),
+    Column("declared", Integer, nullable=False),
+    Column("override", Integer),
+    Index("ix_concurrency_limits_id", "id"),
+)
+
+#: One value of a limit's key: what is taken, and who waits.
+pools = Table(
+    "pools",
+    metadata,
+    Column("key", String(48), primary_key=True),
+    Column("used", Integer, nullable=False, server_default="0"),
+    Column("waiting", Integer, nullable=False, server_default="0"),
+    Column("turn", String(16), nullable=False),  # the lane served last
+    Column("limit_id", String(16), nullable=False),
+    Column("function_id", String(36)),  # NULL: shared by functions
+    Column("value", String(255), nullable=False),  # of the key, for people
+    Index("ix_pools_waiting", "key", sqlite_where=text("waiting > 0"), postgresql_where=text("waiting > 0")),
+)
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("pool", String(48), nullable=False, index=True),
+    Column("run_id", Ulid, nullable=False, index=True),
+    Column("job_id", BigInteger),  # NULL: held by the run until its end
+    Column("since", Moment, nullable=False),
+    # Of a call that still runs though its run is over: who makes it, and until when that counts.
+    Column("owner", String(36)),
+    Column("until", Moment),
+    Index(
+        "ix_slots_until", "until", sqlite_where=text("until IS NOT NULL"), postgresql_where=text("until IS NOT NULL")
+    ),
 )
 
 #: What operators changed.

@@ -14,15 +14,16 @@ _CLAIM = TAKE.where(
     jobs.c.kind == literal_column("'task'"),
     jobs.c.attempt == bindparam("of_attempt"),
 )
-_SENT = RELEASE.values(payload=bindparam("sends"))
+_SENT = RELEASE.values(payload=bindparam("sends"), admitted=bindparam("with_slots"))
 
 
 def sent(conn: Connection, lease: Lease, at: datetime, sends: str | None) -> bool:
     """Give a task job back: its message is about to be sent, and will be anew at `at`.  False: the lease is lost.
 
-    `sends` is kept with the job.
+    `sends` is kept with the job, and so are the slots of an admitted lease; others are the caller's to give back.
     """
-    return conn.execute(_SENT, fence(lease) | {"at": at, "sends": sends}).rowcount == 1
+    values = fence(lease) | {"at": at, "sends": sends, "with_slots": lease.admitted}
+    return conn.execute(_SENT, values).rowcount == 1
 
 
 def claim(conn: Connection, key: str, attempt: int, owner: str, until: datetime) -> Lease | None:

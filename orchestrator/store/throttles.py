@@ -12,6 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, false, func, insert, literal_column, select, true, update
 
+from orchestrator.store import held as held_jobs
 from orchestrator.store import jobs
 from orchestrator.store.jobs import Hint
 from orchestrator.store.tables import jobs as job_table
@@ -101,7 +102,7 @@ def earliest(conn: Connection, gate: str) -> datetime | None:
 def let_go(conn: Connection, run_ids: Sequence[str], now: datetime) -> list[Hint]:
     """Make the held jobs of these runs ready; the rows of those that have none any more are deleted."""
     held = {row.run_id: row.id for row in conn.execute(_HELD, {"ids": list(run_ids)})}
-    freed = jobs.free(conn, sorted(held.values()), now)
+    freed = held_jobs.free(conn, sorted(held.values()), now)
     gone = [run_id for run_id in run_ids if held.get(run_id) not in freed]
     if gone:
         conn.execute(_FORGET, {"ids": gone})

@@ -42,6 +42,12 @@ def get(conn: Connection, job_id: int) -> Timer | None:
     return Timer(row.id, row.kind, row.key, row.run_at) if row is not None else None
 
 
+def at(conn: Connection, gate: str) -> datetime | None:
+    """When the gate's timer goes off; None: nothing waits there."""
+    row = conn.execute(_BY_KEY, {"of_key": gate}).first()
+    return row.run_at if row is not None else None
+
+
 def wind(conn: Connection, kind: str, gate: str, at: datetime) -> Hint:
     """Let the gate's timer go off at `at`, whatever it was wound to before."""
     row = conn.execute(_BY_KEY, {"of_key": gate}).first()

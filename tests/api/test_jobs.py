@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 
 from orchestrator.core.effect import Status
 from orchestrator.ids import ulid_as_uuid
-from orchestrator.store import audit, dead, jobs, losses
+from orchestrator.store import audit, dead, due, jobs, losses
 from tests.api.conftest import NOW, World
 
 PATH = "/v1/jobs"
@@ -83,8 +83,8 @@ def test_a_match_job_is_requeued_as_if_it_had_just_come_and_that_is_noted(client
     statuses = [client.post(f"{PATH}/{job_id}/requeue").status_code for _ in range(2)]
 
     with world.parts.database.read() as conn:
-        due = [hint.job_id for hint in jobs.due(conn, world.clock.now(), world.clock.now(), 10)]
-        assert ([200, 404], [job_id]) == (statuses, due)
+        hinted = [hint.job_id for hint in due.due(conn, world.clock.now(), world.clock.now(), 10)]
+        assert ([200, 404], [job_id]) == (statuses, hinted)
         assert [("job requeued", world.clock.now())] == audit.actions_on(conn, str(job_id))
         assert 0 == dead.count(conn)
 

@@ -46,6 +46,7 @@ def test_a_finished_run_is_shown_whole(client: FlaskClient, world: World) -> Non
         "ended_at": "2026-11-21T12:00:02.123Z",
         "output": "done",
         "waiting": None,
+        "waits": [],
         "steps": [],
         "history": [],
     } == shown(client, run_id)

@@ -24,19 +24,33 @@ from tests.bench.records import Recorder
 #: More than any workload keeps busy at once.
 THREADS = 64
 EVENT_KEY = "bench"
+#: Five limits with room for all, one of which has a pool for every run; and one under which nearly all have to wait.
+LIMITS = {
+    "limited": (
+        inngest.Concurrency(limit=1000),
+        inngest.Concurrency(limit=1000, key="event.data.run"),
+        inngest.Concurrency(limit=1000, key="event.name"),
+        inngest.Concurrency(limit=1000, key='"api"', scope="env"),
+        inngest.Concurrency(limit=1000, key='"api"', scope="account"),
+    ),
+    "crowded": (inngest.Concurrency(limit=5),),
+}
 
 
 def functions(client: inngest.Inngest, record: Recorder) -> list[inngest.Function[Any]]:
-    """Declare noop, chain, par, sleep and wait, each on the event `bench/NAME`."""
+    """Declare noop, chain, par, sleep and wait, and noop under limits, each on the event `bench/NAME`."""
 
-    def on(name: str) -> Callable[[Callable[[inngest.ContextSync], None]], inngest.Function[Any]]:
-        return client.create_function(fn_id=name, trigger=inngest.TriggerEvent(event=f"bench/{name}"), retries=4)
+    def on(name: str, *limits: inngest.Concurrency) -> Callable[[Callable[..., None]], inngest.Function[Any]]:
+        trigger = inngest.TriggerEvent(event=f"bench/{name}")
+        return client.create_function(fn_id=name, trigger=trigger, retries=4, concurrency=list(limits) or None)
 
-    @on("noop")
-    def noop(ctx: inngest.ContextSync) -> None:
+    def one_step(ctx: inngest.ContextSync) -> None:
         run = str(ctx.event.data["run"])
         ctx.step.run("0", record.write, "s", run, "0")
         record.write("d", run, "-")
+
+    noop = on("noop")(one_step)
+    limited, crowded = (on(name, *limits)(one_step) for name, limits in LIMITS.items())
 
     @on("chain")
     def chain(ctx: inngest.ContextSync) -> None:
@@ -70,7 +84,7 @@ def functions(client: inngest.Inngest, record: Recorder) -> list[inngest.Functio
         record.write("w", run, "-")
         record.write("d", run, "-")
 
-    return [noop, chain, par, sleep, wait]
+    return [noop, limited, crowded, chain, par, sleep, wait]
 
 
 def main() -> None:

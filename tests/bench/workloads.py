@@ -31,14 +31,27 @@ class Workload:
 
 def w1(stage: Stage, sizes: Sizes) -> Row:
     """Many runs of one step."""
-    count = sizes.runs
-    measured = Measurement(stage, "W1")
-    sent = stage.send(count, "w1-", "noop")
-    stage.wait("d", "w1-", count, "W1")
-    ended = stage.records.first("d", "w1-")
+    return _runs(stage, sizes.runs, "w1-", "noop", "W1")
+
+
+def w8(stage: Stage, sizes: Sizes) -> Row:
+    """W1 under five limits that have room for all."""
+    return _runs(stage, sizes.runs, "w8-", "limited", "W8")
+
+
+def w8b(stage: Stage, sizes: Sizes) -> Row:
+    """W1 under a limit of five, so that nearly every run has to wait for its slot."""
+    return _runs(stage, sizes.runs, "w8b-", "crowded", "W8b")
+
+
+def _runs(stage: Stage, count: int, prefix: str, function: str, name: str) -> Row:
+    measured = Measurement(stage, name)
+    sent = stage.send(count, prefix, function)
+    stage.wait("d", prefix, count, name)
+    ended = stage.records.first("d", prefix)
     seconds = (max(ended.values(), default=0) - min(sent.at.values())) / 1e9
     times = spans(sent.at, ended)
-    return measured.row(sent, len(ended), "run", times, seconds=seconds, broken=missing(stage, "w1-", count))
+    return measured.row(sent, len(ended), "run", times, seconds=seconds, broken=missing(stage, prefix, count))
 
 
 def w2a(stage: Stage, sizes: Sizes) -> Row:
@@ -173,6 +186,8 @@ WORKLOADS: dict[str, Workload] = {
         Workload("W5", "waiters", w5),
         Workload("W6", "one event a request", w6, app=False),
         Workload("W6b", "100 events a request", w6b, app=False),
+        Workload("W8", "runs of one step under five limits with room", w8),
+        Workload("W8b", "runs of one step under a limit of five calls", w8b),
         Workload("W7", "kill -9 of the server", w7, durable=True),
     )
 }

@@ -233,6 +233,67 @@ def test_a_setting_that_is_none_is_refused(orchestrator: Run, server: FakeServer
     assert (Exit.USAGE, []) == (result.exit_code, server.asked)
 
 
+def test_a_limit_is_sent_and_told(orchestrator: Run, server: FakeServer):
+    server.answers["PATCH /v1/functions/shop-pay"] = (200, {"data": {}})
+
+    results = [
+        orchestrator("limit", "shop-pay", *words, "--server", server.url)
+        for words in (["concurrency=5"], ["concurrency=declared", "--key", "event.data.user"])
+    ]
+
+    assert [(Exit.OK, "shop-pay: concurrency is 5\n"), (Exit.OK, "shop-pay: concurrency is as declared\n")] == [
+        (result.exit_code, result.stdout) for result in results
+    ]
+    assert [{"concurrency": 5}, {"concurrency": None, "concurrency_key": "event.data.user"}] == [
+        asked.body for asked in server.asked
+    ]
+
+
+@pytest.mark.parametrize(
+    "setting", ["concurrency", "concurrency=0", "concurrency=-1", "throttle=3", "concurrency=many"]
+)
+def test_a_limit_that_is_none_is_refused(orchestrator: Run, server: FakeServer, setting: str):
+    result = orchestrator("limit", "shop-pay", setting, "--server", server.url)
+
+    assert (Exit.USAGE, []) == (result.exit_code, server.asked)
+
+
+def test_why_a_run_waits_is_told_with_the_events_that_did_not_match(orchestrator: Run, server: FakeServer):
+    missed = {"id": "01E", "received_at": "2026-11-21T12:00:01Z", "why": "async.data.n is 8, not 7"}
+    waits = [
+        {"kind": "sleep", "sentence": "it sleeps", "details": {}},
+        {"kind": "event", "sentence": "it waits for \x1b[2J", "details": {"last": [missed]}},
+    ]
+    server.answers[f"GET /v1/runs/{RUN_ID}"] = (200, {"data": {"status": "Running", "waits": waits}})
+
+    result = orchestrator("why", RUN_ID, "--server", server.url)
+
+    assert (
+        "it sleeps\nit waits for \\x1b[2J\n"
+        "  event 01E at 2026-11-21T12:00:01Z did not match: async.data.n is 8, not 7\n"
+    ) == result.stdout
+
+
+def test_why_an_event_waits_is_told(orchestrator: Run, server: FakeServer):
+    answers = [[{"kind": "batch", "sentence": "a batch has \x1b[2J"}], []]
+    said = []
+    for answer in answers:
+        server.answers[f"GET /v1/events/{RUN_ID}/waits"] = (200, {"data": answer})
+        said.append(orchestrator("why", "--event", RUN_ID, "--server", server.url).stdout)
+
+    none = f"{RUN_ID} waits in no debounce and no batch; orchestrator events shows its runs\n"
+    assert ["a batch has \\x1b[2J\n", none] == said
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [("Running", "is running: it is at work, or about to be"), ("Failed", "is failed: it is over")]
+)
+def test_a_run_that_waits_for_nothing_is_told_so(orchestrator: Run, server: FakeServer, status: str, said: str):
+    server.answers[f"GET /v1/runs/{RUN_ID}"] = (200, {"data": {"status": status, "waits": []}})
+
+    assert f"{RUN_ID} {said}\n" == orchestrator("why", RUN_ID, "--server", server.url).stdout
+
+
 @pytest.mark.parametrize(("command", "said"), [("pause", "paused shop-pay"), ("resume", "resumed shop-pay")])
 def test_a_function_is_paused_and_resumed(orchestrator: Run, server: FakeServer, command: str, said: str):
     server.answers[f"POST /v1/functions/shop-pay/{command}"] = (200, {"data": {}})

@@ -21,7 +21,7 @@ from orchestrator.engine.register import register
 from orchestrator.engine.work import take, work
 from orchestrator.errors import ConflictError
 from orchestrator.protocol.sync import parse_registration
-from orchestrator.store import audit, dead, events, jobs, schema
+from orchestrator.store import audit, dead, due, events, jobs, schema
 from orchestrator.store.database import Database
 from tests.engine.world import REGISTRATION, World, returned
 
@@ -170,7 +170,7 @@ def test_a_failure_of_ours_brings_the_job_back_later_and_buries_it_in_the_end(wo
         world.work()
         world.clock.advance(timedelta(minutes=1))
         with world.parts.database.read() as conn:
-            world.heard.hints += jobs.due(conn, world.clock.now(), world.clock.now(), 10)
+            world.heard.hints += due.due(conn, world.clock.now(), world.clock.now(), 10)
 
     assert (Status.FAILED, [jobs.DEAD]) == (world.run.status, world.states())
     assert "ZeroDivisionError: ours" in world.run.error

@@ -19,7 +19,7 @@ from orchestrator.engine.work import take, work
 from orchestrator.ids import new_ulid
 from orchestrator.protocol.sync import parse_registration
 from orchestrator.queue.lease import Holdings
-from orchestrator.store import jobs, runs
+from orchestrator.store import due, jobs, runs
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Hint
 from orchestrator.store.presence import Presence
@@ -61,13 +61,19 @@ class Scripted:
 class World:
     """An engine with one function, and the run of one event up to its first call."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, options: str = "") -> None:
+        """`options` are those of the function, as JSON members."""
         self.clock, self.heard, self.driver = SettableClock(NOW), Heard(), Scripted(returned)
         holdings = Holdings(database, Presence(database))
         self.parts = Parts(database, self.clock, self.heard, holdings, self.driver, http=None)  # type: ignore[arg-type]
-        register(self.parts, parse_registration(REGISTRATION, {}))
+        self.register(options)
         self._ingest = Ingest(self.parts)
         self.send()
+
+    def register(self, options: str) -> None:
+        """Let the app declare its function with these options."""
+        body = REGISTRATION.replace(b'"name":"fn",', b'"name":"fn",' + (f"{options},".encode() if options else b""), 1)
+        register(self.parts, parse_registration(body, {}))
 
     def send(self, name: str = "a/b", ahead: timedelta = timedelta(), data: str = "{}") -> None:
         """Take one event in, perhaps of a time to come; it is the one whose run `run` tells of."""
@@ -100,7 +106,7 @@ class World:
     def due(self) -> list[Hint]:
         """Whatever is due now."""
         with self.parts.database.read() as conn:
-            return jobs.due(conn, self.clock.now(), self.clock.now(), 100)
+            return due.due(conn, self.clock.now(), self.clock.now(), 100)
 
     @property
     def run(self) -> runs.StoredRun:

@@ -110,6 +110,7 @@ def _limits() -> dict[str, str]:
         "triggers of a function": str(sync_limits.MAX_TRIGGERS),
         "cancelling events of a function": str(sync_limits.MAX_CANCELS),
         "name, slug, event name in a trigger": f"{sync_limits.MAX_NAME} characters",
+        "limits on concurrency of a function": str(sync_limits.MAX_CONCURRENCY),
         "URL": f"{_number(sync_limits.MAX_URL)} characters",
         "expression in a declaration": f"{_number(sync_limits.MAX_EXPRESSION)} characters, {parse.MAX_NESTING} levels",
         "calls at once in a worker": str(config.queue_workers),

@@ -11,10 +11,11 @@ from typing import Any
 import celery
 import pytest
 
-from orchestrator.api.waiting import waiting_for
+from orchestrator.core.waiting import sentence
 from orchestrator.engine import task as steps
 from orchestrator.engine.recover import recover
 from orchestrator.engine.task import Taken
+from orchestrator.engine.why import why
 from orchestrator.sdk.context import AsyncContext, Context
 from orchestrator.sdk.errors import NonRetriable, StepError
 from orchestrator.sdk.function import Registry
@@ -139,7 +140,7 @@ def test_a_run_tells_which_task_it_waits_for(make: Make) -> None:
 
     with world.parts.database.read() as conn:
         open_steps = stored_steps.of_run(conn, world.run(event).id)
-    told = waiting_for(world.run(event), None, open_steps, [], world.now)
+        told = sentence(why(conn, world.run(event), None, open_steps, [], world.now))
 
     assert 'step "resize" waits for the Celery task shop.resize' == told
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from orchestrator.core.effect import Finish, Status, StepStatus
 from orchestrator.core.message import Asked, Cancelled, Message, Returned, StepDone, StepPlanned, Threw, Woke
 from orchestrator.core.run import Policy, Run, advance
-from orchestrator.store import jobs, losses, runs, steps
+from orchestrator.store import due, jobs, losses, runs, steps
 from orchestrator.store.apply import Applied, apply, call_key
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Lease
@@ -122,7 +122,7 @@ def test_the_end_of_a_run_among_ending_steps_heartbeats_and_sweeps_leaves_no_job
             lambda r=run_id: settle(database, None, r, Cancelled("test")),
             lambda held=leases: write(database, lambda conn: jobs.extend(conn, held, UNTIL)),
             lambda held=leases[::-1]: write(database, lambda conn: jobs.extend(conn, held, UNTIL)),
-            lambda i=ids: write(database, lambda conn: jobs.announced(conn, i, NOW)),
+            lambda i=ids: write(database, lambda conn: due.announced(conn, i, NOW)),
             lambda i=ids: write(database, lambda conn: jobs.lease(conn, i, "another", NOW, UNTIL)),
             lambda held=leases[8:11]: write(database, lambda conn: [losses.recover(conn, it, NOW) for it in held]),
         ]

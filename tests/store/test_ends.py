@@ -12,7 +12,7 @@ import pytest
 from orchestrator.core.effect import Finish, SaveStep, Status, StepStatus
 from orchestrator.core.message import Asked, StepDone, StepErrored, StepPlanned
 from orchestrator.core.run import Policy, advance
-from orchestrator.store import jobs, losses, runs, steps
+from orchestrator.store import due, jobs, losses, runs, steps
 from orchestrator.store.apply import apply, call_key
 from orchestrator.store.database import Database, is_about_the_data
 from orchestrator.store.ends import StepEnd, StepEnded, StepEnds
@@ -326,7 +326,7 @@ def test_ends_among_losses_heartbeats_and_leases_do_not_wait_in_a_circle(databas
         ]
         work += [
             lambda them=held[::-1]: write(database, lambda conn: jobs.extend(conn, them, UNTIL)),
-            lambda i=ids: write(database, lambda conn: jobs.announced(conn, i, NOW)),
+            lambda i=ids: write(database, lambda conn: due.announced(conn, i, NOW)),
             lambda i=ids: write(database, lambda conn: jobs.lease(conn, i, "another", NOW, UNTIL)),
             lambda them=held[:3]: write(database, lambda conn: [losses.recover(conn, it, NOW) for it in them]),
         ]

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.ids import new_ulid
-from orchestrator.store import jobs, losses, tasks
+from orchestrator.store import due, jobs, losses, tasks
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Hint, Lease
 from tests.store.factories import NOW, UNTIL, add_job, add_leased, after, at_once, job, take
@@ -87,7 +87,7 @@ def test_a_second_job_of_the_same_key_is_refused(database: Database) -> None:
         add_job(conn, "k", after(1))
 
     with database.write() as conn:
-        assert 1 == jobs.backlog(conn, after(1))
+        assert 1 == due.backlog(conn, after(1))
 
 
 def test_a_refused_key_within_a_savepoint_leaves_the_transaction_usable(database: Database) -> None:
@@ -98,7 +98,7 @@ def test_a_refused_key_within_a_savepoint_leaves_the_transaction_usable(database
         add_job(conn, "other")
 
     with database.read() as conn:
-        assert 2 == jobs.backlog(conn, NOW)
+        assert 2 == due.backlog(conn, NOW)
 
 
 def test_the_key_of_an_ended_job_is_free_again(database: Database) -> None:
@@ -216,7 +216,7 @@ def test_the_end_of_a_run_ends_its_jobs_in_any_state_and_no_others(database: Dat
 
         jobs.end_all_of_run(conn, mine)
 
-        assert left == [hint.job_id for hint in jobs.due(conn, NOW, NOW, 10)]
+        assert left == [hint.job_id for hint in due.due(conn, NOW, NOW, 10)]
         assert [] == losses.owners(conn)
 
 
@@ -248,29 +248,29 @@ def test_due_jobs_are_told_oldest_first_up_to_the_horizon_and_the_limit(database
             add_job(conn, key, after(seconds), run_id=new_ulid())
         add_leased(conn, "leased")
 
-        found = [hint.run_at for hint in jobs.due(conn, after(30), NOW, 10)]
+        found = [hint.run_at for hint in due.due(conn, after(30), NOW, 10)]
 
         assert [after(seconds) for seconds in (-60, 0, 3, 30)] == found
-        assert found[:2] == [hint.run_at for hint in jobs.due(conn, after(30), NOW, 2)]
+        assert found[:2] == [hint.run_at for hint in due.due(conn, after(30), NOW, 2)]
 
 
 def test_an_announced_job_is_told_again_only_after_a_while(database: Database) -> None:
     with database.write() as conn:
         job_id = add_job(conn)
-        jobs.announced(conn, [job_id], NOW)
+        due.announced(conn, [job_id], NOW)
 
-        assert [] == jobs.due(conn, after(60), after(-1), 10)
-        assert [job_id] == [hint.job_id for hint in jobs.due(conn, after(60), NOW, 10)]
+        assert [] == due.due(conn, after(60), after(-1), 10)
+        assert [job_id] == [hint.job_id for hint in due.due(conn, after(60), NOW, 10)]
 
 
 def test_a_job_announced_ahead_counts_as_announced_at_its_time(database: Database) -> None:
     with database.write() as conn:
         job_id = add_job(conn, run_at=after(20))
-        jobs.announced(conn, [job_id], NOW)
+        due.announced(conn, [job_id], NOW)
 
         assert after(20) == job(conn, job_id).announced_at
-        assert [] == jobs.due(conn, after(60), after(19), 10)
-        assert [job_id] == [hint.job_id for hint in jobs.due(conn, after(60), after(20), 10)]
+        assert [] == due.due(conn, after(60), after(19), 10)
+        assert [job_id] == [hint.job_id for hint in due.due(conn, after(60), after(20), 10)]
 
 
 def test_what_became_due_this_moment_is_left_to_its_maker_to_tell(database: Database) -> None:
@@ -278,7 +278,7 @@ def test_what_became_due_this_moment_is_left_to_its_maker_to_tell(database: Data
         for key, seconds in (("old", -5), ("edge", -1), ("fresh", -0.5), ("soon", 5)):
             add_job(conn, key, after(seconds))
 
-        found = jobs.due(conn, after(30), NOW, 10, now=NOW, grace=timedelta(seconds=1))
+        found = due.due(conn, after(30), NOW, 10, now=NOW, grace=timedelta(seconds=1))
 
     assert [after(-5), after(-1), after(5)] == [hint.run_at for hint in found]
 
@@ -291,17 +291,17 @@ def test_a_job_that_comes_back_is_told_anew(database: Database) -> None:
             ("recover", lambda lease: losses.recover(conn, lease, NOW)),
         ):
             job_id = add_job(conn, key)
-            jobs.announced(conn, [job_id], NOW)
+            due.announced(conn, [job_id], NOW)
             assert come_back(take(conn, job_id))
 
-        assert 3 == len(jobs.due(conn, NOW, after(-1), 10))
+        assert 3 == len(due.due(conn, NOW, after(-1), 10))
 
 
 def test_announcing_leaves_leased_jobs_alone(database: Database) -> None:
     with database.write() as conn:
         lease = add_leased(conn)
 
-        jobs.announced(conn, [lease.job_id], NOW)
+        due.announced(conn, [lease.job_id], NOW)
 
         assert None is job(conn, lease.job_id).announced_at
 
@@ -312,7 +312,7 @@ def test_the_backlog_counts_what_is_ready_and_due(database: Database) -> None:
         add_job(conn, "future", after(1))
         add_leased(conn, "leased")
 
-        assert [1, 2] == [jobs.backlog(conn, NOW), jobs.backlog(conn, after(1))]
+        assert [1, 2] == [due.backlog(conn, NOW), due.backlog(conn, after(1))]
 
 
 def test_the_id_of_a_job_that_is_gone_is_never_anothers(database: Database) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection
 
-from orchestrator.store import jobs, losses
+from orchestrator.store import due, jobs, losses
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Lease
 from tests.store.factories import NOW, UNTIL, add_job, add_leased, after, content, job, lose, take
@@ -149,7 +149,7 @@ def test_a_buried_job_is_kept_with_the_reason_and_never_taken_again(database: Da
         row = job(conn, lease.job_id)
         assert ("it kills its workers", None, None) == (row.error, row.owner, row.lease_until)
         assert [] == jobs.lease(conn, [lease.job_id], "worker", after(99), after(120))
-        assert [] == jobs.due(conn, after(99), after(99), 10)
+        assert [] == due.due(conn, after(99), after(99), 10)
         assert [] == losses.lost(conn, after(99), ["worker"])
 
 

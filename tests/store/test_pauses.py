@@ -227,7 +227,7 @@ def test_the_hot_end_of_a_run_closes_its_pauses(database: Database) -> None:
     run = Run(run_id)
     decision = Decision(Run(run_id, status=Status.COMPLETED), (DONE,), None)
 
-    outcome = database.hot.settle(lease, run, decision, [], NOW)
+    outcome = database.hot.settle(lease, run, decision, [], NOW, limited=False)
 
     assert outcome is not None
     assert outcome.accepted

@@ -8,16 +8,20 @@ from typing import Any
 
 from sqlalchemy import Connection, event, select
 
+from orchestrator.core.concurrency import Needs, Pool
 from orchestrator.core.effect import Finish, Status, StepStatus
 from orchestrator.core.function import Timeouts
 from orchestrator.core.run import Run
 from orchestrator.ids import new_ulid
 from orchestrator.store import (
     admissions,
+    allowances,
     batches,
     cancellations,
     chores,
+    cure,
     dead,
+    due,
     events,
     functions,
     gates,
@@ -26,14 +30,17 @@ from orchestrator.store import (
     jobs,
     keys,
     losses,
+    parked,
     pauses,
     retention,
     run_timeouts,
     runs,
+    slots,
     steps,
     tasks,
     throttles,
     timers,
+    waits,
 )
 from orchestrator.store.cancellations import Cancellation
 from orchestrator.store.database import Database
@@ -41,19 +48,25 @@ from orchestrator.store.ends import END, StepEnd, values_of, write_all
 from orchestrator.store.hits import HIT
 from orchestrator.store.jobs import Lease
 from orchestrator.store.postgresql_groups import ENDS, STEPS, Done, End, ends_values, steps_values
+from orchestrator.store.slots import Changes
 from orchestrator.store.tables import metadata
 from tests.store.factories import BY, NOW, UNTIL, a_step, add_app, after, an_event, insert_rows
 
 #: These index the jobs of one state only, so that reading all of one is reading what the query is about.
-SMALL = {"ix_jobs_ready", "ix_jobs_leased", "ix_jobs_dead", "ix_jobs_held"}
+SMALL = {"ix_jobs_ready", "ix_jobs_leased", "ix_jobs_dead", "ix_jobs_held", "ix_pools_waiting", "ix_slots_until"}
 #: Reads all that apps have declared, once for a page of five hundred events.
 REGISTRY = {"find events": {"functions"}}
 LARGE = {table.name for table in metadata.sorted_tables} - {"apps"}
 
 RUN = new_ulid()
 LEASE = Lease(7, 1, jobs.CALL, "call:7", RUN)
+LEASED = Lease(8, 1, jobs.CALL, "call:7", RUN)
 ORDER = Cancellation(new_ulid(), "a", "f7", NOW, NOW, NOW, reached=RUN)
 LOST = Lease(7, 1, jobs.CALL, "call:7", RUN, until=UNTIL)
+
+WAITING_AT = "11:7"
+NEEDS = Needs("lane7", (Pool(WAITING_AT, "limit7", "7"), Pool("21:0", "limit0", "")))
+CHANGES = Changes({"11:7": 1, "11:8": 1}, {"11:9": 1})
 
 QUERIES: dict[str, Callable[[Connection], object]] = {
     "lease": lambda conn: jobs.lease(conn, list(range(2, 40)), "w", NOW, UNTIL),
@@ -71,14 +84,14 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "mark_again": lambda conn: jobs.mark_again(conn, "call:7"),
     "end_all_of_run": lambda conn: jobs.end_all_of_run(conn, RUN),
     "extend": lambda conn: jobs.extend(conn, [LEASE, Lease(19_001, 1, jobs.CALL, "k")], UNTIL),
-    "due": lambda conn: jobs.due(conn, NOW, NOW, 500),
-    "due of a time": lambda conn: jobs.due(conn, NOW, NOW, 500, since=after(-100)),
-    "announced": lambda conn: jobs.announced(conn, list(range(2, 502)), NOW),
+    "due": lambda conn: due.due(conn, NOW, NOW, 500),
+    "due of a time": lambda conn: due.due(conn, NOW, NOW, 500, since=after(-100)),
+    "announced": lambda conn: due.announced(conn, list(range(2, 502)), NOW),
     "lost": lambda conn: losses.lost(conn, NOW, ["dead"]),
     "recover": lambda conn: losses.recover(conn, LOST, NOW),
     "bury": lambda conn: losses.bury(conn, LEASE, "why"),
     "owners": lambda conn: losses.owners(conn),
-    "backlog": lambda conn: jobs.backlog(conn, NOW),
+    "backlog": lambda conn: due.backlog(conn, NOW),
     "claim": lambda conn: keys.claim(conn, ("k",), "v", NOW, UNTIL),
     "expire": lambda conn: keys.expire(conn, NOW, most=10),
     "accept": lambda conn: events.accept(conn, [an_event(external_id="x")], NOW),
@@ -119,7 +132,26 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "give_up_signal": lambda conn: pauses.give_up_signal(conn, "signal"),
     "close": lambda conn: pauses.close(conn, RUN, "s1"),
     "close_all_of_run": lambda conn: pauses.close_all_of_run(conn, RUN),
+    "enter": lambda conn: slots.enter(conn, LEASED, "f7", NEEDS, NOW, 0),
+    "leave": lambda conn: slots.leave(conn, RUN, 7),
+    "give_way": lambda conn: slots.give_way(conn, LEASED, NEEDS, 0),
+    "end_runs": lambda conn: slots.end_runs(conn, [RUN], None, []),
+    "let_go": lambda conn: slots.let_go(conn, LEASED),
+    "extend slots": lambda conn: slots.extend(conn, "w", [LEASED], NOW),
+    "anyone_waits for a slot": lambda conn: slots.anyone_waits(conn, NEEDS),
+    "change pools": lambda conn: CHANGES.write(conn),
+    "admit": lambda conn: parked.admit(conn, WAITING_AT, NOW, 20),
+    "abandoned": lambda conn: cure.abandoned(conn, NOW, ["dead"]),
+    "stuck": lambda conn: cure.stuck(conn),
+    "recount": lambda conn: cure.recount(conn, [WAITING_AT, "11:8"]),
+    "allowances": lambda conn: allowances.of_functions(conn, ["f7", "f8"]),
+    "allowances of one": lambda conn: allowances.of_function(conn, "f7"),
+    "waits": lambda conn: [waits.calls(conn, it) for it in [runs.get(conn, RUN)] if it],
+    "place at a throttle": lambda conn: [waits.throttled(conn, it) for it in [runs.get(conn, RUN)] if it],
+    "event waits": lambda conn: [waits.event_waits(conn, it) for it in [runs.get(conn, RUN)] if it],
     "lock gates": lambda conn: gates.lock(conn, {"rate:7": "f7", "rate:9": "f7"}, NOW),
+    "get gate": lambda conn: gates.get(conn, "rate:7"),
+    "time of timer": lambda conn: timers.at(conn, "call:0"),
     "save gate": lambda conn: gates.save(conn, "rate:7", "{}", NOW),
     "expire gates": lambda conn: gates.expire(conn, NOW, most=10),
     "admissions": lambda conn: admissions.between(conn, "rate:7", range(3, 5)),
@@ -134,12 +166,12 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "any_before": lambda conn: throttles.any_before(conn, "throttle:7", NOW, NOW),
     "first": lambda conn: throttles.first(conn, "throttle:7", NOW, 100),
     "earliest": lambda conn: throttles.earliest(conn, "throttle:7"),
-    "let_go": lambda conn: throttles.let_go(conn, [RUN, new_ulid()], NOW),
+    "let_go of throttled": lambda conn: throttles.let_go(conn, [RUN, new_ulid()], NOW),
     "gate_of": lambda conn: throttles.gate_of(conn, RUN),
     "forget": lambda conn: throttles.forget(conn, RUN),
     "forget_over": lambda conn: throttles.forget_over(conn, "throttle:7"),
-    "free": lambda conn: jobs.free(conn, list(range(2, 40)), NOW),
-    "hold": lambda conn: jobs.hold(conn, LEASE),
+    "free": lambda conn: held.free(conn, list(range(2, 40)), NOW),
+    "hold": lambda conn: held.hold(conn, LEASE),
     "set_paused": lambda conn: functions.set_paused(conn, "f7", NOW),
     "held for a pause": lambda conn: held.of_function(conn, "f7", 100),
     "throttles of function": lambda conn: held.throttles_of(conn, "f7"),
@@ -215,6 +247,7 @@ def crowd(conn: Connection) -> None:
     """20 000 jobs: most of them far away, a tenth due, a twentieth leased; and runs, steps and events to match."""
     ids = [RUN, *(new_ulid() for _ in range(1_999))]
     run = {"function_id": "f", "function_version": 1, "event_name": "e", "status": "running", "queued_at": NOW}
+    run["limits"] = NEEDS.text()
     options = [{"batch_id": it, "singleton": f"singleton:{at}"} for at, it in enumerate(ids)]
     insert_rows(conn, "runs", [run | {"id": it, "event_id": it} | of for it, of in zip(ids, options, strict=True)])
     event = {"ts": 0, "payload": "{}", "received_at": NOW}
@@ -249,7 +282,34 @@ def crowd(conn: Connection) -> None:
     function: dict[str, Any] = {"app_id": app_id, "name": "f", "version": 1, "config": "{}", "checksum": "1"}
     function |= {"created_at": NOW, "updated_at": NOW}
     insert_rows(conn, "functions", [function | {"id": f"f{at}", "slug": f"f{at}"} for at in range(4_000)])
+    crowd_pools(conn, ids)
     insert_rows(conn, "triggers", [{"function_id": f"f{at}", "position": 0, "event": f"e{at}"} for at in range(4_000)])
+
+
+def crowd_pools(conn: Connection, run_ids: list[str]) -> None:
+    """A limit for each function, 2 000 pools of which one is full and waited at, and a thousand parked jobs."""
+    limit = {"position": 0, "scope": "fn", "whole_run": False, "declared": 1}
+    insert_rows(
+        conn, "concurrency_limits", [limit | {"function_id": f"f{at}", "id": f"limit{at % 500}"} for at in range(4_000)]
+    )
+    pool = {"used": 0, "turn": "", "value": "7"}
+    numbers = range(2_000)
+    insert_rows(
+        conn,
+        "pools",
+        [
+            pool
+            | {"key": f"11:{at}", "function_id": f"f{at}", "limit_id": f"limit{at % 500}", "waiting": 1_000 * (at == 7)}
+            for at in numbers
+        ],
+    )
+    slot = {"since": NOW, "owner": None, "until": None}
+    insert_rows(
+        conn, "slots", [slot | {"pool": f"11:{at}", "run_id": it, "job_id": at} for at, it in enumerate(run_ids)]
+    )
+    parked_job = {"kind": jobs.CALL, "run_at": NOW, "state": jobs.WAITING, "waits_at": WAITING_AT, "rank": 0}
+    rows = [parked_job | {"key": f"parked:{at}", "lane": f"lane{at % 9}", "run_id": run_ids[at]} for at in range(1_000)]
+    insert_rows(conn, "jobs", rows)
 
 
 def a_job(at: int, run_id: str) -> dict[str, Any]:

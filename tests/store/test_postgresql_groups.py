@@ -120,7 +120,7 @@ def test_an_end_in_a_group_leaves_what_an_end_alone_leaves(database: Database, h
     written = end(alone, 0)
     decision = Decision(run, (written.finish,), Continue())
 
-    outcome = hot.settle(alone, run, decision, list(written.ending), after(2))
+    outcome = hot.settle(alone, run, decision, list(written.ending), after(2), limited=False)
     hot.run(ENDS, ends_values([end(lease, 0) for lease in together]))
 
     assert outcome is not None
@@ -145,7 +145,9 @@ def test_what_many_threads_do_at_once_is_written_in_groups_and_each_is_told_its_
         run = Run(lease.run_id or "", last_seq=0)
         for decided in (a_step("one", memo="1"), end(lease, number).finish):
             effects: tuple[SaveStep | Finish, ...] = (decided,)
-            outcome = hot.settle(lease, run, Decision(run, effects, Continue()), ending(run.id), after(1))
+            outcome = hot.settle(
+                lease, run, Decision(run, effects, Continue()), ending(run.id), after(1), limited=False
+            )
             assert outcome is not None
             told.append(outcome.accepted)
         return tuple(told)

@@ -77,14 +77,17 @@ def defaults(url: str) -> dict[str, str]:
     return found
 
 
-def test_the_small_indexes_cover_one_state_of_jobs_each_and_the_runs_with_an_option(url: str) -> None:
+def test_the_small_indexes_cover_what_their_loops_look_for(url: str) -> None:
     assert {
         "ix_jobs_dead": "state = 5",
         "ix_jobs_held": "state = 0",
         "ix_jobs_leased": "state = 3",
+        "ix_jobs_parked": "state = 1",
         "ix_jobs_ready": "state = 2",
+        "ix_pools_waiting": "waiting > 0",
         "ix_runs_batch_id": "batch_id IS NOT NULL",
         "ix_runs_singleton": "singleton IS NOT NULL",
+        "ix_slots_until": "until IS NOT NULL",
     } == partial_indexes(url)
 
 
