@@ -30,6 +30,7 @@ GUARDED = [
     ("GET", "/v1/events"),
     ("GET", f"/v1/events/{ID}"),
     ("GET", f"/v1/events/{ID}/runs"),
+    ("GET", f"/v1/events/{ID}/waits"),
     ("GET", f"/v1/runs/{ID}"),
     ("DELETE", f"/v1/runs/{ID}"),
     ("POST", f"/v1/runs/{ID}/requeue"),

@@ -227,19 +227,26 @@ def test_a_run_that_a_pause_holds_leaves_a_slot_of_a_whole_run_too(database: Dat
     assert [(0, 0)] == hall.levels()
 
 
-def test_a_run_that_gives_way_to_a_singleton_makes_room_for_who_waits(database: Database) -> None:
+@pytest.mark.parametrize("options", [{}, {"debounce": {"period": "5s", "key": "event.data"}}])
+def test_a_run_that_gives_way_to_a_singleton_makes_room_for_who_waits(
+    database: Database, options: dict[str, object]
+) -> None:
     singleton = {"mode": "cancel", "key": "event.data"}
-    hall = Hall(database, a_function(concurrency=WHOLE_RUN, singleton=singleton))
+    hall = Hall(database, a_function(concurrency=WHOLE_RUN, singleton=singleton, **options))
     hall.driver.answer = naps(hall)
     hall.receive("a")
-    hall.work()
+    hall.wait(5)
     hall.receive("b")
-    hall.work()
+    hall.wait(5)
     before = hall.levels()
 
     hall.receive("a")
-    hall.work()
+    hall.clock.advance(timedelta(seconds=5))
+    due = hall.fired()
+    for lease in due:
+        work(hall.parts, lease)
 
+    assert 2 == len(due), "the second one's call is ready as soon as the third one exists"
     assert [(1, 1)] == before == hall.levels(), "now the second one has the slot, and the third one waits"
     assert ["cancelled", "running", "queued"] == [run.status for run in hall.runs()]
     assert [["a"], ["b"]] == hall.calls()
