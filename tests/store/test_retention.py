@@ -40,6 +40,10 @@ STAY = {
     "gates": "expire once nothing waits behind them, and are deleted a minute later by the chore `tidy`",
     "admissions": "go with their gate",
     "chores": "one row for each kind of chore",
+    "concurrency_limits": "replaced with their function",
+    "pools": "deleted by the chore `slots` once nobody holds or waits for a place in them",
+    "slots": "go with the call or the run that holds them, and are cured by the chore `slots`",
+    "workers": "deleted when the worker ends, or by the next sign of another once it is long silent",
 }
 
 

@@ -108,14 +108,27 @@ class NodeApp:
 
     def asked(self) -> list[Asked]:
         """What the SDK asked of the server."""
+        self._hear_all()
         return [Asked(**it["asked"]) for it in list(self.told) if "asked" in it]
 
     def ran(self, run_id: str) -> list[str]:
         """The step bodies that ran for a run, in their order."""
+        self._hear_all()
         return [it["ran"] for it in list(self.told) if "ran" in it and it["run_id"] == run_id]
+
+    def _hear_all(self) -> None:
+        """Wait until the app has told what it did so far: what it tells goes its own way, and may be slower."""
+
+        def looks() -> int:
+            return sum("answer" in it and it["answer"]["method"] == "GET" for it in list(self.told))
+
+        before = looks()
+        request("GET", self.url)
+        until(lambda: looks() > before, "what the app tells")
 
     def calls(self, run_id: str) -> list[Call]:
         """The calls the app got for a run."""
+        self._hear_all()
         found = [it["call"] for it in list(self.told) if "call" in it and it["call"]["method"] == "POST"]
         return [
             Call({name: values[0] for name, values in parse_qs(urlsplit(it["url"]).query).items()}, it["headers"], body)
