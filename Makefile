@@ -3,13 +3,13 @@
 BIN := .venv/bin
 ARGS ?=
 
-COMPILE := $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help dev test test-services lint format types imports mutate ci bench lock venv clean
+.PHONY: help dev test test-services chaos lint format types imports mutate ci bench lock venv clean
 
 help: ## list the chores
 	@echo "make CHORE [ARGS=...]"
@@ -25,7 +25,10 @@ test-services: venv ## run the tests on PostgreSQL with RabbitMQ and Redis, in p
 	@$(BIN)/python -m pytest tests/wire/test_run_loop.py --on pg-rabbitmq $(ARGS)
 	@$(BIN)/python -m pytest tests/wire_js --on pg-rabbitmq $(ARGS)
 	@$(BIN)/python -m pytest tests/wire/test_run_loop.py --on pg-redis $(ARGS)
-	@$(BIN)/python -m pytest -m services tests/cluster $(ARGS)
+	@$(BIN)/python -m pytest -m services tests/cluster tests/deploy $(ARGS)
+
+chaos: venv ## kill every part at random, for minutes (ARGS="--seconds 600 --seed 7 --broker redis", or --help)
+	@$(BIN)/python -m tests.cluster $(ARGS)
 
 lint: venv ## check style and format
 	@$(BIN)/ruff check .
@@ -58,9 +61,10 @@ ci: venv ## all that must pass before a change lands, with the time each part to
 bench: venv ## measure the server on this machine
 	@$(BIN)/python -m tests.bench $(ARGS)
 
-lock: venv ## write requirements.txt and requirements-dev.txt anew (ARGS="--upgrade" for newer versions)
-	@$(COMPILE) $(ARGS) -o requirements.txt
-	@$(COMPILE) $(ARGS) --group dev -c requirements.txt -o requirements-dev.txt
+lock: venv ## write what is pinned anew: requirements*.txt, docker/requirements-build.txt (ARGS="--upgrade" for newer versions)
+	@$(COMPILE) pyproject.toml $(ARGS) -o requirements.txt
+	@$(COMPILE) pyproject.toml $(ARGS) --group dev -c requirements.txt -o requirements-dev.txt
+	@$(COMPILE) --group build -c requirements-dev.txt -o docker/requirements-build.txt
 
 venv: ## make .venv, or bring it up to date (PYTHON=/path/to/python)
 	@scripts/venv

@@ -7,18 +7,20 @@ from collections.abc import Callable, Mapping
 from flask import Flask, Request, Response, request
 
 from orchestrator import __version__
-from orchestrator.api import apps, cancellations, checkpoint, dev, events, runs, signals, state, sync, telemetry
+from orchestrator.api import apps, cancellations, checkpoint, dev, events, jobs, runs, signals, state, sync, telemetry
 from orchestrator.api.cors import cors_headers
 from orchestrator.api.current import Server, current_server, install
 from orchestrator.api.errors import register_errors
 from orchestrator.api.openapi import make_api
+from orchestrator.api.ready import Readiness
 from orchestrator.engine.parts import Parts
 
-#: Open to everybody: whether the server is up, and how to talk to it.
-_OPEN = frozenset({"server.health", "api-docs.openapi_json"})
+#: Open to everybody: whether the server is up and ready, and how to talk to it.
+_OPEN = frozenset({"server.health", "server.ready", "api-docs.openapi_json"})
 _GROUPS = (
     events.routes,
     runs.routes,
+    jobs.routes,
     cancellations.routes,
     signals.routes,
     apps.routes,
@@ -38,6 +40,7 @@ def create_app(
     version: str = __version__,
     start_options: Mapping[str, object] | None = None,
     max_request_bytes: int = 16 * 1024 * 1024,
+    readiness: Readiness | None = None,
 ) -> Flask:
     """Make the app that serves everything but `/e/`.
 
@@ -46,7 +49,8 @@ def create_app(
     """
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_request_bytes
-    install(app, Server(parts, server_kind, version, authorize, max_request_bytes, start_options or {}))
+    ready = readiness or Readiness(parts)
+    install(app, Server(parts, server_kind, version, ready, authorize, max_request_bytes, start_options or {}))
     api = make_api(app, version, guarded=authorize is not None)
     for group in _GROUPS:
         api.register_blueprint(group)

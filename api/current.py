@@ -8,6 +8,7 @@ from typing import cast
 
 from flask import Flask, Request, current_app
 
+from orchestrator.api.ready import Readiness
 from orchestrator.engine.parts import Parts
 
 _KEY = "orchestrator"
@@ -20,6 +21,7 @@ class Server:
     parts: Parts
     kind: str
     version: str
+    readiness: Readiness
     authorize: Callable[[Request], None] | None = None
     max_request_bytes: int = 16 * 1024 * 1024
     #: What `GET /dev` shows of how the server was started.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from flask import Response
 
-from orchestrator.api.answers import empty, plain
+from orchestrator.api.answers import empty, json_answer, plain
 from orchestrator.api.current import current_server
 from orchestrator.api.render import function_shape
 from orchestrator.api.routing import blueprint
-from orchestrator.api.schemas import ErrorShape, HealthShape
+from orchestrator.api.schemas import ErrorShape, HealthShape, ReadyShape
 from orchestrator.errors import NotFoundError
 from orchestrator.protocol.headers import KIND_DEV
 from orchestrator.store import allowances, functions
@@ -22,6 +22,20 @@ routes = blueprint("server", "The server itself.")
 def health() -> Response:
     """Tell that the process answers; needs no credential."""
     return plain({"status": 200, "message": "OK"})
+
+
+@routes.route("/ready")
+@routes.doc(security=[])
+@routes.response(200, ReadyShape)
+@routes.alt_response(503, schema=ReadyShape, description="It cannot take events now")
+def ready() -> Response:
+    """Tell, within 2 s, whether events can be taken; needs no credential.
+
+    The database must answer and have the tables this version needs. A broker that is away is told of, no more.
+    """
+    readiness = current_server().readiness
+    sentence = readiness.wait()
+    return json_answer(readiness.body(sentence), 503 if sentence else 200)
 
 
 @routes.route("/dev")

@@ -6,26 +6,29 @@ from orchestrator import bootstrap
 from orchestrator.api.app import create_app
 from orchestrator.api.auth import event_key_authorizer, signing_key_authorizer
 from orchestrator.api.ingest import IngestApp
+from orchestrator.api.ready import Readiness, Vital
 from orchestrator.config import Config, require_secrets
 from orchestrator.engine.ingest import Ingest
 from orchestrator.engine.parts import Parts
 
 
-def front(config: Config, parts: Parts, ingest: Ingest) -> IngestApp:
-    """Put the event API in front of everything else.
+def front(config: Config, parts: Parts, ingest: Ingest) -> Vital:
+    """Put liveness and readiness, and then the event API, in front of everything else.
 
     In `dev` everybody is trusted; otherwise keys are asked for, and `ConfigError` is raised when there are none.
     """
     require_secrets(config)
     kind = bootstrap.kind(config)
     trusting = config.mode == "dev"
+    readiness = Readiness(parts)
     app = create_app(
         parts,
         server_kind=kind,
         authorize=None if trusting else signing_key_authorizer(bootstrap.signing_keys(config)),
         max_request_bytes=config.max_request_bytes,
+        readiness=readiness,
     )
-    return IngestApp(
+    taking = IngestApp(
         app,
         ingest.accept,
         _trust if trusting else event_key_authorizer(config.event_keys),
@@ -34,6 +37,7 @@ def front(config: Config, parts: Parts, ingest: Ingest) -> IngestApp:
         limits=bootstrap.event_limits(config),
         server_kind=kind,
     )
+    return Vital(taking, readiness, kind)
 
 
 def _trust(_key: str) -> None:

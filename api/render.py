@@ -16,6 +16,7 @@ from orchestrator.core.effect import Status, StepStatus
 from orchestrator.core.waiting import Reason, sentence
 from orchestrator.store.allowances import Allowance
 from orchestrator.store.cancellations import Cancellation
+from orchestrator.store.dead import DeadJob
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.functions import App, StoredFunction
 from orchestrator.store.history import Entry
@@ -149,6 +150,22 @@ def cancellation_shape(order: Cancellation, app: App | None, function: StoredFun
         "ended_at": moment(order.ended_at),
     }
     return shape | {"if": order.expression} if order.expression is not None else shape
+
+
+def dead_job_shape(job: DeadJob) -> Shape:
+    """Write a dead job; its payload may hold what is not for everybody's eyes, and stays inside."""
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "state": "dead",
+        "run_id": job.run_id,
+        "function": job.function,
+        "step_id": job.step_id,
+        "event_ids": list(job.event_ids),
+        "crashes": job.crashes,
+        "error": job.error,
+        "run_at": moment(job.run_at),
+    }
 
 
 def app_shape(app: App, functions: int) -> Shape:

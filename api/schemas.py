@@ -14,10 +14,12 @@ from orchestrator.core.effect import StepStatus
 from orchestrator.engine.limit import MOST as MOST_CALLS
 from orchestrator.ids import is_ulid
 from orchestrator.protocol.sync_limits import MAX_EXPRESSION
+from orchestrator.queue.announce import BrokerState
 
 MAX_EVENTS = 100
 MAX_NAME = 512
-_WHOLE = re.compile(r"-?[0-9]{1,9}")
+MAX_JOB = 2**63 - 1
+_WHOLE = re.compile(r"-?[0-9]{1,19}")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\d*(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 
@@ -150,6 +152,38 @@ class CancellationShape(Schema):
     )
     created_at = fields.AwareDateTime(required=True)
     ended_at = fields.AwareDateTime(required=True, allow_none=True)
+
+
+class JobsQuery(Schema):
+    """Which jobs are wanted."""
+
+    state = fields.String(
+        load_default="dead",
+        validate=validate.OneOf(["dead"], error="must be dead: jobs that live are shown with their runs"),
+    )
+    limit = Whole(1, MAX_EVENTS, load_default=20, metadata={"description": "At most so many"})
+    cursor = Whole(
+        1,
+        MAX_JOB,
+        metadata={"description": "Only jobs older than this one: the id of the last job of the page before"},
+    )
+
+
+class JobShape(Schema):
+    """A job that was given up, and why."""
+
+    id = fields.Integer(required=True)
+    kind = fields.String(required=True, metadata={"description": "What it was to do: match, call, wake, resume ..."})
+    state = fields.String(required=True, validate=validate.OneOf(["dead"]))
+    run_id = fields.String(required=True, allow_none=True)
+    function = fields.String(required=True, allow_none=True, metadata={"description": "The slug of its run's function"})
+    step_id = fields.String(required=True, allow_none=True)
+    event_ids = fields.List(
+        fields.String(), required=True, metadata={"description": "Of a match job: the events that started nothing yet"}
+    )
+    crashes = fields.Integer(required=True, metadata={"description": "How often its workers were lost, or we failed"})
+    error = fields.String(required=True, allow_none=True, metadata={"description": "Why it was given up"})
+    run_at = fields.AwareDateTime(required=True, metadata={"description": "When it was due last"})
 
 
 class SignalBody(Schema):
@@ -372,6 +406,12 @@ class HealthShape(Schema):
 
     status = fields.Integer(required=True)
     message = fields.String(required=True)
+
+
+class ReadyShape(HealthShape):
+    """Whether events can be taken, and what is known of the broker."""
+
+    broker = fields.String(required=True, validate=validate.OneOf([state.value for state in BrokerState]))
 
 
 @cache

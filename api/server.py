@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 import sys
@@ -73,7 +74,7 @@ class HttpServer:
         self._most_connections = connections
         self._connections = set[Connection]()
         self._empty = asyncio.Event()
-        self._listeners = list[asyncio.Server]()
+        self._listeners = list[tuple[asyncio.Server, ssl.SSLContext | None]]()
         self._deeds = deque[Callable[[], None]]()
         self._woken = False
         self._date = (0, "")
@@ -82,12 +83,15 @@ class HttpServer:
     async def listen(self, listener: socket.socket, tls: ssl.SSLContext | None = None) -> None:
         """Answer what comes in by a bound socket."""
         self.scheme = "https" if tls is not None else "http"
-        self._listeners.append(await self.loop.create_server(lambda: Connection(self), sock=listener, ssl=tls))
+        server = await self.loop.create_server(lambda: Connection(self), sock=listener, ssl=tls)
+        self._listeners.append((server, tls))
 
     async def stop(self, grace: float) -> None:
         """Take no more, answer what is under way for at most `grace` seconds, and close every connection."""
         self.stopping = True
-        for listener in self._listeners:
+        for listener, tls in self._listeners:
+            for own in listener.sockets:
+                await self._take_rest(own.fileno(), tls)
             listener.close()
         for connection in list(self._connections):
             connection.close_soon()
@@ -99,6 +103,17 @@ class HttpServer:
         self._look.cancel()
         self._threads.close()
         await asyncio.sleep(0)  # what was closed says so on the next round of the loop
+
+    async def _take_rest(self, listening: int, tls: ssl.SSLContext | None) -> None:
+        """Take what has come to a listener and was not taken yet: the kernel would reset it when the listener goes."""
+        self.loop.remove_reader(listening)
+        with socket.socket(fileno=os.dup(listening)) as listener:
+            listener.setblocking(False)
+            with suppress(OSError):  # nothing more
+                while True:
+                    client, _ = listener.accept()
+                    client.setblocking(False)
+                    await self.loop.connect_accepted_socket(lambda: Connection(self), client, ssl=tls)
 
     # --- for connections
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from orchestrator import bootstrap, config, log
 from orchestrator.api.front import front
-from orchestrator.api.ingest import IngestApp
+from orchestrator.api.ready import Vital
 from orchestrator.clock import SystemClock
 from orchestrator.engine.ingest import Ingest
 from orchestrator.errors import ConfigError
 from orchestrator.queue.announce import BrokerAnnouncer, Silence
 from orchestrator.store import schema
+from orchestrator.store.patience import patiently
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -29,13 +30,13 @@ class Web:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._made: tuple[int, IngestApp] | None = None
+        self._made: tuple[int, Vital] | None = None
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer a request."""
         return self.prepare()(environ, start_response)
 
-    def prepare(self) -> IngestApp:
+    def prepare(self) -> Vital:
         """This process's application, made if need be.  Raises `ConfigError` for what cannot be used."""
         made = self._made
         if made is not None and made[0] == os.getpid():
@@ -51,13 +52,14 @@ def settings() -> config.Config:
     return config.load(os.environ, {"mode": "start"}, config.find_file(os.environ, Path.cwd()))
 
 
-def make_app(configured: config.Config) -> IngestApp:
-    """The application for a configuration."""
-    if configured.database_url is None:
+def make_app(configured: config.Config) -> Vital:
+    """The application for a configuration; waits a while for a database that is away."""
+    url = configured.database_url
+    if url is None:
         raise ConfigError("database_url is not set: give DATABASE_URL (or ORCHESTRATOR_DATABASE_URL) a database")
-    schema.check(configured.database_url)
+    patiently(lambda: schema.check(url))
     announcer = BrokerAnnouncer(configured.broker_url) if configured.broker_url else Silence()
-    parts = bootstrap.parts(configured, configured.database_url, announcer, clock=SystemClock())
+    parts = bootstrap.parts(configured, url, announcer, clock=SystemClock())
     return front(configured, parts, Ingest(parts))
 
 

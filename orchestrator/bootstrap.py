@@ -15,6 +15,7 @@ from orchestrator.queue.announce import Announcer
 from orchestrator.queue.lease import Holdings
 from orchestrator.store.database import Database, Synchronous
 from orchestrator.store.presence import Presence
+from orchestrator.store.retention import Keep
 
 
 def parts(
@@ -29,7 +30,7 @@ def parts(
     """The means of one process, as configured."""
     server_kind = kind(config)
     database = Database(database_url, synchronous=synchronous)
-    http = CurlClient(policy=addresses(config))
+    http = http_client(config)
     driver = HttpDriver(
         http,
         clock=clock,
@@ -49,6 +50,11 @@ def parts(
     )
 
 
+def http_client(config: Config) -> CurlClient:
+    """What requests to apps are made with."""
+    return CurlClient(policy=addresses(config))
+
+
 def kind(config: Config) -> str:
     """What the server calls itself to apps."""
     return "dev" if config.mode == "dev" else "cloud"
@@ -66,9 +72,15 @@ def settings(config: Config, server_kind: str) -> Settings:
         continue_calls=config.continue_calls,
         continue_span=config.continue_span,
         cron_catch_up=CatchUp(config.cron_catch_up, config.cron_catch_up_window),
+        keep=keep(config),
         signing_keys=signing_keys(config),
         addresses=addresses(config),
     )
+
+
+def keep(config: Config) -> Keep:
+    """How long things are kept, as configured."""
+    return Keep(config.retention_runs, config.retention_events, config.retention_dead_jobs, config.retention_audit)
 
 
 def signing_keys(config: Config) -> tuple[str, ...]:

@@ -185,6 +185,7 @@ REFUSED = [
     ("continue_span", "2h", "a time from 0s to 1h"),
     ("cron_catch_up", "twice", "one of once, skip, all"),
     ("cron_catch_up_window", "8d", "a time from 1m to 7d"),
+    *((f"retention_{kind}", "3651d", "a time from 0s to 3650d") for kind in ("runs", "events", "dead_jobs", "audit")),
     ("grace", "9" * 400, "a time from 0s to 1h"),
 ]
 

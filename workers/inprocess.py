@@ -31,7 +31,7 @@ class InProcessWorker:
         self._alone = alone
         self._drain = drain
         self.worker = Worker(parts, queue, pool)
-        self._sweeper = Sweeper(parts, every=sweep_every)
+        self._sweeper = Sweeper(parts, queue, every=sweep_every, executors=pool.size)
 
     def start(self) -> None:
         """Take back what a dead process held, announce what is due, and begin."""

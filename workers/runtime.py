@@ -19,6 +19,7 @@ from orchestrator.queue.announce import Announcer, BrokerAnnouncer
 from orchestrator.queue.local import LocalQueue, Own, Shared
 from orchestrator.sdk.function import Registry
 from orchestrator.store import schema
+from orchestrator.store.patience import patiently
 from orchestrator.workers.inprocess import InProcessWorker
 from orchestrator.workers.modules import declare_all, import_modules
 from orchestrator.workers.pool import Pool
@@ -46,7 +47,7 @@ def prepare(config: Config, *, guest: bool = False) -> str:
     """See that a worker can begin, and import its modules; returns the database's URL.
 
     A guest lives in somebody else's process, which needs no keys as long as nothing is reached over the network.
-    Raises `ConfigError` for what cannot be used.
+    Waits a while for a database that is away.  Raises `ConfigError` for what cannot be used.
     """
     if config.database_url is None:
         raise ConfigError(
@@ -56,8 +57,9 @@ def prepare(config: Config, *, guest: bool = False) -> str:
     if not guest:
         require_secrets(config)
     import_modules(config.apps)
-    schema.check(config.database_url)
-    return config.database_url
+    url = config.database_url
+    patiently(lambda: schema.check(url))
+    return url
 
 
 def start(config: Config, executors: int, apps: Mapping[str, Registry], *, guest: bool = False) -> Runtime:
@@ -77,7 +79,7 @@ def start(config: Config, executors: int, apps: Mapping[str, Registry], *, guest
         _log.warning("no broker set", way_out="give ORCHESTRATOR_BROKER_URL one; until then workers look for work")
     every = SWEEP if config.broker_url else SWEEP_ALONE
     worker = InProcessWorker(parts, queue, pool, alone=False, drain=config.grace, sweep_every=every)
-    declare_all(parts, apps)
+    patiently(lambda: declare_all(parts, apps))
     worker.start()
     _log.info(
         "worker ready",

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from orchestrator import log
+from orchestrator import __version__, log
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.recover import recover
+from orchestrator.engine.retain import PIECE, Retainer
 from orchestrator.queue.admit import set_right
-from orchestrator.queue.sweep import GRACE, sweep, tidy
-from orchestrator.store import losses
+from orchestrator.queue.local import LocalQueue
+from orchestrator.queue.sweep import GRACE, MOST, Sweeps, tidy
+from orchestrator.store import losses, workers
 
 _log = log.get(__name__)
 
@@ -40,12 +44,23 @@ class _Chore:
 class Sweeper:
     """Does its chores until it is stopped."""
 
-    def __init__(self, parts: Parts, *, every: timedelta = SWEEP) -> None:
+    def __init__(self, parts: Parts, queue: LocalQueue, *, every: timedelta = SWEEP, executors: int = 0) -> None:
+        """`executors` is told of this worker to people."""
         self._parts = parts
+        self._executors = executors
+        self._began_at = parts.clock.now()
+        self._sweeps = Sweeps(
+            parts.database,
+            parts.announcer,
+            queue,
+            room=lambda: MOST - queue.depth,
+            mine=lambda hint: hint.app is None or parts.local.holds(hint.app),
+        )
         self._presence = parts.holdings.presence
         self._every = every
         #: Without a broker nobody announces to this process what others made: nothing is left to them.
         self._grace = GRACE if every >= SWEEP else timedelta()
+        self._retainer = Retainer(parts)
         self._missing: set[str] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
@@ -59,12 +74,18 @@ class Sweeper:
             with self._parts.database.read() as conn:
                 former = losses.owners(conn)
             recover(self._parts, former)
-        self._sweep(grace=timedelta())
+        self._do(_Chore("first sweep", self._every, lambda: self._sweep(grace=timedelta())))
+        self._do(_Chore("first sign", workers.EVERY, self._give_sign))
         self._thread.start()
 
     def stop(self) -> None:
         """End after the chore in hand."""
         self._stopped.set()
+        try:
+            with self._parts.database.write() as conn:
+                workers.leave(conn, self._presence.owner)
+        except Exception as error:  # the database is away: who stays unseen is forgotten in time
+            _log.debug("worker left unseen", error=f"{type(error).__name__}: {error}")
 
     def _run(self) -> None:
         chores = self._chores()
@@ -80,6 +101,8 @@ class Sweeper:
             _Chore("sweep", self._every, self._sweep),
             _Chore("judge", JUDGE, self._judge),
             _Chore("recover", RECOVER, self._recover),
+            _Chore("retain", PIECE, self._retainer.work),
+            _Chore("sign", workers.EVERY, self._give_sign),
             _Chore("tidy", TIDY, lambda: tidy(self._parts.database, self._parts.clock.now())),
             _Chore("slots", TIDY, self._set_right),
         ]
@@ -92,6 +115,19 @@ class Sweeper:
     def _set_right(self) -> None:
         set_right(self._parts.database, self._parts.announcer, self._parts.clock.now())
 
+    def _give_sign(self) -> None:
+        sign = workers.Sign(
+            owner=self._presence.owner,
+            host=socket.gethostname()[:255],
+            pid=os.getpid(),
+            executors=self._executors,
+            version=__version__,
+            started_at=self._began_at,
+            seen_at=self._parts.clock.now(),
+        )
+        with self._parts.database.write() as conn:
+            workers.give(conn, sign)
+
     def _do(self, chore: _Chore) -> None:
         try:
             chore.do()
@@ -103,7 +139,7 @@ class Sweeper:
 
     def _sweep(self, grace: timedelta | None = None) -> None:
         grace = self._grace if grace is None else grace
-        sweep(self._parts.database, self._parts.announcer, self._parts.clock.now(), grace=grace)
+        self._sweeps.sweep(self._parts.clock.now(), grace)
 
     def _judge(self) -> None:
         """Take over from processes whose sign of life was missing twice: once may be a connection made anew."""

@@ -95,6 +95,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_jobs_held", "jobs", ["id"], unique=False, **_where("state = 0"))
     op.create_index(
+        "ix_jobs_dead",
+        "jobs",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("state = 5"),
+        postgresql_where=sa.text("state = 5"),
+    )
+    op.create_index(
         "ix_jobs_leased",
         "jobs",
         ["id"],
@@ -226,6 +234,9 @@ def downgrade() -> None:
     )
     op.drop_index(
         "ix_jobs_parked", table_name="jobs", sqlite_where=sa.text("state = 1"), postgresql_where=sa.text("state = 1")
+    )
+    op.drop_index(
+        "ix_jobs_dead", table_name="jobs", sqlite_where=sa.text("state = 5"), postgresql_where=sa.text("state = 5")
     )
     op.drop_index(
         "ix_jobs_leased", table_name="jobs", sqlite_where=sa.text("state = 3"), postgresql_where=sa.text("state = 3")

@@ -1,4 +1,4 @@
-"""Pauses; invoking runs; looking back; cancelling many; what admission remembers; pools and slots; and the audit."""
+"""Pauses; invokers; looking back; cancelling many; what admission remembers; pools; the audit; signs of workers."""
 
 from __future__ import annotations
 
@@ -50,6 +50,17 @@ def upgrade() -> None:
         sa.Column("ended_at", Moment(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_cancellations")),
     )
+    op.create_table(
+        "workers",
+        sa.Column("owner", sa.String(length=36), nullable=False),
+        sa.Column("host", sa.String(length=255), nullable=False),
+        sa.Column("pid", sa.Integer(), nullable=False),
+        sa.Column("executors", sa.Integer(), nullable=False),
+        sa.Column("version", sa.String(length=32), nullable=False),
+        sa.Column("started_at", Moment(), nullable=False),
+        sa.Column("seen_at", Moment(), nullable=False),
+        sa.PrimaryKeyConstraint("owner", name=op.f("pk_workers")),
+    )
     op.add_column("runs", sa.Column("correlation_id", sa.String(length=96), nullable=True))
     op.add_column("functions", sa.Column("wait_look_back", sa.Boolean(), server_default=sa.false(), nullable=False))
     _admission()
@@ -65,6 +76,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_audit")),
     )
     op.create_index(op.f("ix_audit_subject"), "audit", ["subject"], unique=False)
+    _make_chores()
+
+
+def _make_chores() -> None:
+    op.create_table(
+        "chores",
+        sa.Column("name", sa.String(length=32), nullable=False),
+        sa.Column("next_at", Moment(), nullable=False),
+        sa.Column("stage", sa.String(length=16), nullable=True),
+        sa.Column("reached", sa.String(length=32), nullable=True),
+        sa.Column("freed", LongText, nullable=True),
+        sa.Column("last_freed", LongText, nullable=True),
+        sa.Column("ended_at", Moment(), nullable=True),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_chores")),
+    )
 
 
 def _admission() -> None:
@@ -151,6 +177,7 @@ def _make_pools() -> None:
 def downgrade() -> None:
     """Drop them."""
     for table in (
+        "chores",
         "audit",
         "slots",
         "pools",
@@ -163,6 +190,7 @@ def downgrade() -> None:
         op.drop_table(table)
     op.drop_column("functions", "wait_look_back")
     op.drop_column("runs", "correlation_id")
+    op.drop_table("workers")
     op.drop_table("cancellations")
     op.drop_index("ix_pauses_event", table_name="pauses")
     op.drop_index("ix_pauses_run_id", table_name="pauses")

@@ -24,4 +24,5 @@ class Exit(IntEnum):
     NOT_FOUND = 5, "the server knows no such thing"
     REFUSED = 6, "the server refused the request"
     SCHEMA = 7, "the database is not at the revision this version needs"
+    UNWELL = 8, "`doctor` found something that does not work"
     INTERRUPTED = 130, "ended by Ctrl-C"

@@ -33,13 +33,16 @@ COMMANDS: dict[str, Lazy] = {
     "run": Lazy("orchestrator.cli.inspect", "run", "Show a run: its status, its steps, and what came out."),
     "cancel": Lazy("orchestrator.cli.inspect", "cancel", "Cancel a run."),
     "requeue": Lazy("orchestrator.cli.inspect", "requeue", "Let a run go on whose workers were lost too often."),
+    "jobs": Lazy("orchestrator.cli.jobs", "jobs", "Look at jobs that were given up, requeue or delete them."),
     "functions": Lazy("orchestrator.cli.functions", "functions", "Set what the SDKs cannot say of a function."),
     "limit": Lazy("orchestrator.cli.limit", "limit", "Set how many calls a function makes at once."),
     "why": Lazy("orchestrator.cli.why", "why", "Say why a run does not go on."),
     "pause": Lazy("orchestrator.cli.functions", "pause", "Let a function start no runs."),
     "resume": Lazy("orchestrator.cli.functions", "resume", "Let a paused function start runs again."),
     "config": Lazy("orchestrator.cli.config_show", "config", "Look at the settings."),
+    "retention": Lazy("orchestrator.cli.retention", "retention", "Look at what is kept for how long, or tidy now."),
     "db": Lazy("orchestrator.cli.db", "db", "Make, upgrade and check the database's schema."),
+    "doctor": Lazy("orchestrator.cli.doctor", "doctor", "Check keys, database, broker, workers and apps."),
     "version": Lazy("orchestrator.cli.version", "version", "Print the version."),
 }
 

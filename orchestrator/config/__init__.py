@@ -128,6 +128,12 @@ class Config:
     #: What becomes of cron ticks that came while nothing ran: see `core.cron.CatchUp`.
     cron_catch_up: str = _setting("once", choice("once", "skip", "all"))
     cron_catch_up_window: timedelta = _setting(1 * HOUR, span(MINUTE, 7 * DAY))
+    #: How long what is over is kept; zero: for ever.  An event stays as long as a run of it.
+    retention_runs: timedelta = _setting(30 * DAY, span(0 * SECOND, 3650 * DAY))
+    retention_events: timedelta = _setting(30 * DAY, span(0 * SECOND, 3650 * DAY))
+    #: Dead jobs that no run goes with.
+    retention_dead_jobs: timedelta = _setting(30 * DAY, span(0 * SECOND, 3650 * DAY))
+    retention_audit: timedelta = _setting(365 * DAY, span(0 * SECOND, 3650 * DAY))
     #: What calls in flight are given to end after TERM.
     grace: timedelta = _setting(8 * SECOND, span(0 * SECOND, HOUR))
 
@@ -288,9 +294,10 @@ def _did_you_mean(name: str) -> str:
 def _shown(setting: _Setting, value: Any) -> str:
     if setting.secret and value:
         return f"{len(value)} set (hidden)" if isinstance(value, tuple) else "set (hidden)"
-    return _mask_url(show(value, size="a size" in setting.may_be))
+    return mask_url(show(value, size="a size" in setting.may_be))
 
 
-def _mask_url(text: str) -> str:
+def mask_url(text: str) -> str:
+    """Hide the secrets of whatever URLs are in a text."""
     text = re.sub(r"(://[^:/?#\s]*:).*@", r"\1***@", text)
     return re.sub(r"([?&;]\w*(?:password|secret|token|key)\w*=)[^&;\s'\"]*", r"\1***", text, flags=re.IGNORECASE)

@@ -19,7 +19,7 @@ from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import ending_of, tell
 from orchestrator.errors import ConflictError, NotFoundError
 from orchestrator.queue.admit import admit
-from orchestrator.store import gates, history, jobs, losses, run_timeouts, runs, slots, steps
+from orchestrator.store import audit, gates, history, jobs, losses, run_timeouts, runs, slots, steps
 from orchestrator.store.apply import apply
 from orchestrator.store.database import Connection
 from orchestrator.store.jobs import Lease
@@ -93,6 +93,7 @@ def requeue(parts: Parts, run_id: str) -> None:
             raise ConflictError(f"run {run_id} did not fail for a dead job, so there is nothing to requeue")
         steps.forget_open(conn, run_id)
         history.add(conn, run_id, [Record("requeued")], by.now)
+        audit.record(conn, "run requeued", run_id, by.now)
         hints = [jobs.add(conn, jobs.CALL, jobs.call_key(run_id), by.now, run_id=run_id)]
         hints += run_timeouts.begin(conn, run_id, parts.versions.read(loaded).function.timeouts, by.now)
     parts.announcer.announce(hints)

@@ -19,6 +19,7 @@ from orchestrator.queue.announce import Announcer
 from orchestrator.queue.lease import Holdings
 from orchestrator.store.apply import Holder
 from orchestrator.store.database import Database
+from orchestrator.store.retention import Keep
 
 _EVERYWHERE = AddressPolicy(allow_private=True)
 
@@ -41,6 +42,8 @@ class Settings:
     max_crashes: int = 5
     cron_catch_up: CatchUp = field(default_factory=CatchUp)
     ping_timeout: timedelta = timedelta(seconds=10)
+    #: How long what is over is kept.
+    keep: Keep = field(default_factory=Keep)
     #: Both sides of the wire prove themselves by one of these; the first is the one to sign with.
     signing_keys: tuple[str, ...] = field(default=(), repr=False)
     #: Where apps may be called.

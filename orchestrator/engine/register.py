@@ -14,7 +14,7 @@ from orchestrator.errors import RequestError, TransportError
 from orchestrator.ids import named_uuid, new_uuid
 from orchestrator.protocol.sync import Registration
 from orchestrator.store import crons, functions
-from orchestrator.store.database import Connection
+from orchestrator.store.database import Connection, IntegrityError
 from orchestrator.store.functions import App, Declared
 from orchestrator.store.jobs import Hint
 
@@ -37,6 +37,13 @@ def register(parts: Parts, registration: Registration, *, asked_at: str | None =
     may not be called, or a function's slug belongs to another app.
     """
     _check_addresses(parts, registration)
+    try:
+        return _register(parts, registration, asked_at)
+    except IntegrityError:  # many processes of one app begin at once: now what the first wrote is there to be found
+        return _register(parts, registration, asked_at)
+
+
+def _register(parts: Parts, registration: Registration, asked_at: str | None) -> Synced:
     now = parts.clock.now()
     app_id = named_uuid("app", registration.app_name)
     hints = list[Hint]()

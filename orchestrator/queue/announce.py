@@ -17,6 +17,7 @@ import uuid
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any, Protocol
 
 import kombu
@@ -45,6 +46,24 @@ class Announcer(Protocol):
         ...
 
 
+class BrokerState(Enum):
+    """What a process knows of its broker."""
+
+    #: None is configured.
+    NONE = "none"
+    #: This process has had nothing to announce yet.
+    UNUSED = "not used yet"
+    #: The last hints went out.
+    THERE = "connected"
+    #: The last attempt failed; work is found by sweeps.
+    AWAY = "away"
+
+
+def broker_state(announcer: Announcer) -> BrokerState:
+    """What is known of the broker that an announcer uses."""
+    return announcer.state if isinstance(announcer, BrokerAnnouncer) else BrokerState.NONE
+
+
 class Silence:
     """Announces nothing: without a broker the workers' sweeps find the jobs."""
 
@@ -61,6 +80,8 @@ class BrokerAnnouncer:
     def __init__(self, url: str) -> None:
         self._url = url
         self._thread: threading.Thread | None = None
+        #: What is known of the broker; nothing before the first hint.
+        self.state = BrokerState.UNUSED
         self._start_afresh()
         os.register_at_fork(after_in_child=self._start_afresh)
 
@@ -79,22 +100,22 @@ class BrokerAnnouncer:
         self._wanted = threading.Condition()
         self._waiting = deque[Hint](maxlen=MOST_WAITING)
         self._thread = None
+        self.state = BrokerState.UNUSED
 
     def _run(self) -> None:
-        away = False
         while True:
             try:
                 with _connection(self._url) as connection:
                     sender = _Sender(connection)
-                    if away:
+                    if self.state is BrokerState.AWAY:
                         _log.info("broker is back")
-                    away = False
+                    self.state = BrokerState.THERE
                     while True:
                         sender.send(self._next())
             except Exception as error:  # whatever a transport raises when its broker goes away
-                if not away:
+                if self.state is not BrokerState.AWAY:
                     _log.warning("broker is away", error=f"{type(error).__name__}: {error}")
-                away = True
+                self.state = BrokerState.AWAY
                 time.sleep(_PAUSE)
 
     def _next(self) -> list[Hint]:

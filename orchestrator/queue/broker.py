@@ -69,6 +69,11 @@ def celery_settings(url: str | None) -> dict[str, Any]:
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_enable_soft_shutdown_on_idle": False,
         "worker_detect_quorum_queues": False,
+        # A mailbox that only its connection may use stands in the way of the next worker of the same name for as long
+        # as the broker has not noticed that the first was killed.  Durable, as brokers give up on the other kinds; it
+        # goes ten seconds after its last user.
+        "control_queue_exclusive": False,
+        "control_queue_durable": True,
         "enable_utc": True,
         "timezone": "UTC",
     }

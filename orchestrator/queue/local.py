@@ -123,6 +123,11 @@ class LocalQueue:
         """How many due hints are at hand."""
         return self._calls.depth
 
+    @property
+    def timers(self) -> int:
+        """How many hints wait for their time."""
+        return self._calls.waiting + self._timed.waiting
+
     def wait_below(self, most: int, timeout: float) -> bool:
         """Wait until fewer than `most` due hints are at hand, or for `timeout` seconds; returns whether they are."""
         return self._calls.wait_below(most, timeout)
@@ -182,6 +187,10 @@ class _Timers:
     @property
     def depth(self) -> int:
         return len(self._due)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._timers)
 
     def wait_below(self, most: int, timeout: float) -> bool:
         with self._ready:

@@ -27,6 +27,8 @@ Synchronous = Literal["OFF", "NORMAL", "FULL"]
 
 #: What psycopg raises when its connection ends; SQLAlchemy's errors tell by themselves.
 _GONE = ("OperationalError", "InterfaceError", "AdminShutdown", "CrashShutdown", "CannotConnectNow")
+#: The most connections of one process to a database that is a server.
+POOL_SIZE = 5
 #: Connections for transactions of several statements; the others are for single statements.
 _WRITERS = 2
 #: See `store.ends`.
@@ -36,7 +38,7 @@ _ENDS_TOGETHER = ("sqlite", "postgresql")
 class Database:
     """One database, reached by many threads."""
 
-    def __init__(self, url: str, *, synchronous: Synchronous = "FULL", pool_size: int = 5) -> None:
+    def __init__(self, url: str, *, synchronous: Synchronous = "FULL", pool_size: int = POOL_SIZE) -> None:
         self.url = make_url(url)
         self.kind = self.url.get_backend_name()
         if self.kind not in ("sqlite", "postgresql", "mysql", "mariadb"):

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, and_, bindparam, case, func, literal_column, 
 from orchestrator.store.jobs import IS_READY, Hint, unlocked
 from orchestrator.store.tables import apps, functions, jobs, runs
 
+_LONG = timedelta(days=36_500)  # no job is overdue so long
 #: The name of the app, where that lives in processes and is not reached over the network.
 _APP = (
     select(apps.c.name)
@@ -25,6 +26,7 @@ _DUE = (
     select(jobs.c.id, jobs.c.kind, jobs.c.run_at, _APP.label("app"), jobs.c.priority)
     .where(
         IS_READY,
+        jobs.c.run_at >= bindparam("since"),
         jobs.c.run_at <= bindparam("until"),
         or_(
             # What became due this moment is being announced by whoever made it.
@@ -54,14 +56,15 @@ def due(
     *,
     now: datetime | None = None,
     grace: timedelta = timedelta(),
+    since: datetime | None = None,
 ) -> list[Hint]:
-    """Ready jobs with `run_at` up to `until` that were not announced since `announced_before`, oldest first.
+    """Ready jobs due from `since` up to `until` that were not announced since `announced_before`, oldest first.
 
     Those never announced that became due within `grace` before `now` are left out.
     """
     now = now or until
     values = {"until": until, "announced_before": announced_before, "most": most, "now": now, "settled": now - grace}
-    rows = conn.execute(_DUE, values)
+    rows = conn.execute(_DUE, values | {"since": since or now - _LONG})
     return [Hint(row.id, row.kind, row.run_at, row.app, row.priority) for row in rows]
 
 

@@ -181,7 +181,7 @@ def add_calls(conn: Connection, run_id: str, step_ids: Sequence[str], last_seq: 
     if not step_ids:
         return []
     rows = [new_row(CALL, f"step:{run_id}:{step_id}", run_at, run_id, step_id, str(last_seq)) for step_id in step_ids]
-    return [Hint(job_id, CALL, run_at) for job_id in _insert_all(conn, rows)]
+    return [Hint(row.id, CALL, run_at) for row in conn.execute(_INSERT_MANY, rows)]
 
 
 def add_all(
@@ -192,7 +192,8 @@ def add_all(
         return [], []
     born = {"state": LEASED, "generation": 1, "owner": owner, "lease_until": until}
     free = {"state": READY, "generation": 0, "owner": None, "lease_until": None}
-    ids = _insert_all(conn, [row | (born if at < room else free) for at, row in enumerate(rows)])
+    new = [row | (born if at < room else free) for at, row in enumerate(rows)]
+    ids = [row.id for row in conn.execute(_INSERT_MANY, new)]
     made: list[tuple[int, Any]] = list(zip(ids, rows, strict=True))
     leases = [
         Lease(job_id, 1, row["kind"], row["key"], row["run_id"], row["step_id"], payload=row["payload"])
@@ -318,10 +319,6 @@ def insert_one(conn: Connection, row: dict[str, object]) -> int:
     key = conn.execute(INSERT, row).inserted_primary_key
     assert key is not None
     return int(key[0])
-
-
-def _insert_all(conn: Connection, rows: Sequence[dict[str, object]]) -> list[int]:
-    return [row.id for row in conn.execute(_INSERT_MANY, rows)]
 
 
 def new_row(

@@ -178,6 +178,7 @@ jobs = Table(
     Index("ix_jobs_ready", "run_at", sqlite_where=text("state = 2"), postgresql_where=text("state = 2")),
     Index("ix_jobs_held", "id", sqlite_where=text("state = 0"), postgresql_where=text("state = 0")),
     Index("ix_jobs_leased", "id", sqlite_where=text("state = 3"), postgresql_where=text("state = 3")),
+    Index("ix_jobs_dead", "id", sqlite_where=text("state = 5"), postgresql_where=text("state = 5")),
     Index(
         "ix_jobs_parked",
         "waits_at",
@@ -238,6 +239,19 @@ cancellations = Table(
     Column("error", LongText),  # why the condition could not be tried on a run
     Column("created_at", Moment, nullable=False),
     Column("ended_at", Moment),
+)
+
+#: The signs that processes which work give of themselves, for people to look at: nothing is decided by them.
+workers = Table(
+    "workers",
+    metadata,
+    Column("owner", String(36), primary_key=True),  # as in the leases it holds
+    Column("host", String(255), nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("executors", Integer, nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("seen_at", Moment, nullable=False),
 )
 
 #: Things that may happen once within a time: a sender's event id, a function's start by it.
@@ -344,4 +358,17 @@ audit = Table(
     Column("subject", String(512), nullable=False, index=True),
     Column("actor", String(255)),
     Column("data", LongText),
+)
+
+#: Work that comes again and again and is done by one process at a time; see `store.chores`.
+chores = Table(
+    "chores",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("next_at", Moment, nullable=False),
+    Column("stage", String(16)),  # of the pass under way; NULL: none is
+    Column("reached", String(32)),  # within the stage
+    Column("freed", LongText),  # by the pass under way: counts by table, JSON
+    Column("last_freed", LongText),  # by the pass before it
+    Column("ended_at", Moment),  # of the pass before it
 )

@@ -34,6 +34,10 @@ GUARDED = [
     ("GET", f"/v1/runs/{ID}"),
     ("DELETE", f"/v1/runs/{ID}"),
     ("POST", f"/v1/runs/{ID}/requeue"),
+    ("GET", "/v1/jobs"),
+    ("GET", "/v1/jobs/7"),
+    ("DELETE", "/v1/jobs/7"),
+    ("POST", "/v1/jobs/7/requeue"),
     ("POST", f"/v1/checkpoint/{ID}/async"),
     ("GET", "/v1/apps"),
     ("GET", "/v1/apps/shop/functions"),
@@ -166,10 +170,12 @@ def test_every_route_is_guarded_or_open_on_purpose(world: World) -> None:
     adapter = app.url_map.bind("localhost")
     guarded = {adapter.match(path, method=method)[0] for method, path in GUARDED}
 
-    assert {"server.health", "api-docs.openapi_json"} == {rule.endpoint for rule in app.url_map.iter_rules()} - guarded
+    assert {"server.health", "server.ready", "api-docs.openapi_json"} == {
+        rule.endpoint for rule in app.url_map.iter_rules()
+    } - guarded
 
 
-@pytest.mark.parametrize("path", ["/health", "/openapi.json"])
+@pytest.mark.parametrize("path", ["/health", "/ready", "/openapi.json"])
 def test_open_routes_need_no_credential(world: World, path: str) -> None:
     client = create_app(world.parts, authorize=refuse).test_client()
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -174,3 +175,59 @@ def _until_refused(port: int) -> None:
             return
         time.sleep(0.02)
     raise AssertionError("somebody still listens")
+
+
+class Sender(threading.Thread):
+    """Sends one event after another, each on a connection of its own, until nobody listens any more."""
+
+    def __init__(self, server: Gunicorn, name: str) -> None:
+        super().__init__(daemon=True)
+        self._server = server
+        self._name = name
+        self.answered = 0
+        #: Requests that were sent whole and never answered.
+        self.lost: list[str] = []
+
+    def run(self) -> None:
+        while True:
+            try:
+                client = socket.create_connection(("127.0.0.1", self._server.port), timeout=PATIENCE)
+            except (ConnectionRefusedError, ConnectionResetError):
+                return
+            with closing(client):
+                self._send(client)
+
+    def _send(self, client: socket.socket) -> None:
+        body = json.dumps({"name": f"load/{self._name}", "data": {"n": self.answered}}).encode()
+        head = f"POST /e/key HTTP/1.1\r\nHost: shop\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        try:
+            client.sendall(head.encode() + body)
+            answer = client.recv(15, socket.MSG_WAITALL)
+        except OSError as error:
+            answer = repr(error).encode()
+        if answer == b"HTTP/1.1 200 OK":
+            self.answered += 1
+        else:
+            self.lost.append(answer.decode())
+
+
+def test_under_load_it_ends_in_time_and_what_it_answered_is_stored(gunicorn: Gunicorn) -> None:
+    gunicorn.connect().close()
+    senders = [Sender(gunicorn, str(number)) for number in range(8)]
+    for sender in senders:
+        sender.start()
+    deadline = time.monotonic() + PATIENCE
+    while sum(sender.answered for sender in senders) < 200:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+    began = time.monotonic()
+    gunicorn.process.send_signal(signal.SIGTERM)
+
+    assert 0 == gunicorn.process.wait(PATIENCE)
+    assert time.monotonic() - began < 10
+    for sender in senders:
+        sender.join(PATIENCE)
+    assert sum(sender.answered for sender in senders) == gunicorn.stored()
+    # One may come between the last look at what waits and the end of the listener; it has seen no byte of an answer.
+    assert sum(len(sender.lost) for sender in senders) <= 1

@@ -120,7 +120,7 @@ class Soaked(Witness):
         def on_failure(ctx: inngest.ContextSync) -> object:
             self.step(ctx, "handle")
             number = str(ctx.event.data["event"]["data"]["n"])  # type: ignore[index, call-overload]
-            with self.lock:
+            with self.ledger.lock:
                 self.handled[number] += 1
             return number
 

@@ -129,7 +129,7 @@ def test_a_thousand_runs_of_every_kind_come_to_their_end_while_workers_die(tmp_p
         assert {} == wrong, told
         outputs = {number: output for number, (status, output) in runs.ended.items() if status == "Completed"}
         assert {number: number for number in outputs} == outputs, told
-        assert [] == witness.repeated, told
+        assert [] == witness.ledger.repeated, told
         assert _expected(kinds) == runs.counted(), told
         assert killer.kills >= 3, told
         app.stop()

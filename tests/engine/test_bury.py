@@ -14,13 +14,14 @@ from orchestrator.core.message import Asked, StepDone
 from orchestrator.drivers.base import Answer, Call
 from orchestrator.engine.bury import requeue
 from orchestrator.engine.cancel import cancel
+from orchestrator.engine.dead import requeue_job
 from orchestrator.engine.match import match
 from orchestrator.engine.recover import recover
 from orchestrator.engine.register import register
 from orchestrator.engine.work import take, work
 from orchestrator.errors import ConflictError
 from orchestrator.protocol.sync import parse_registration
-from orchestrator.store import due, events, jobs, schema
+from orchestrator.store import audit, dead, due, events, jobs, schema
 from orchestrator.store.database import Database
 from tests.engine.world import REGISTRATION, World, returned
 
@@ -203,3 +204,36 @@ def test_a_match_job_we_fail_at_comes_back_and_is_dead_in_the_end(world: World):
         world.clock.advance(timedelta(seconds=3))
 
     assert [jobs.DEAD] == world.states()
+
+
+def test_a_dead_match_job_is_requeued_and_starts_its_run(world: World):
+    [job_id] = world.heard.take()
+    with world.parts.database.write() as conn:
+        [payload] = [row.payload for row in conn.execute(jobs.jobs.select())]
+        conn.execute(jobs.jobs.update().values(payload="not json"))
+    for _ in range(5):
+        match(world.parts, [job_id], 0)
+        world.clock.advance(timedelta(seconds=3))
+    with world.parts.database.write() as conn:
+        conn.execute(jobs.jobs.update().values(payload=payload))
+
+    requeue_job(world.parts, job_id)
+    world.start()
+    world.work()
+
+    assert (Status.COMPLETED, []) == (world.run.status, world.states())
+
+
+def test_a_dead_job_of_a_run_is_requeued_by_letting_the_run_go_on(world: World):
+    world.start()
+    for _ in range(5):
+        world.die()
+    with world.parts.database.read() as conn:
+        [job] = dead.page(conn, limit=10)
+
+    requeue_job(world.parts, job.id)
+    world.work()
+
+    assert (Status.COMPLETED, []) == (world.run.status, world.states())
+    with world.parts.database.read() as conn:
+        assert ["run requeued"] == [action for action, _ in audit.actions_on(conn, world.run.id)]

@@ -18,7 +18,9 @@ from orchestrator.store import (
     allowances,
     batches,
     cancellations,
+    chores,
     cure,
+    dead,
     due,
     events,
     functions,
@@ -30,6 +32,7 @@ from orchestrator.store import (
     losses,
     parked,
     pauses,
+    retention,
     run_timeouts,
     runs,
     slots,
@@ -50,7 +53,9 @@ from orchestrator.store.tables import metadata
 from tests.store.factories import BY, NOW, UNTIL, a_step, add_app, after, an_event, insert_rows
 
 #: These index the jobs of one state only, so that reading all of one is reading what the query is about.
-SMALL = {"ix_jobs_ready", "ix_jobs_leased", "ix_jobs_held", "ix_pools_waiting", "ix_slots_until"}
+SMALL = {"ix_jobs_ready", "ix_jobs_leased", "ix_jobs_dead", "ix_jobs_held", "ix_pools_waiting", "ix_slots_until"}
+#: Reads all that apps have declared, once for a page of five hundred events.
+REGISTRY = {"find events": {"functions"}}
 LARGE = {table.name for table in metadata.sorted_tables} - {"apps"}
 
 RUN = new_ulid()
@@ -80,6 +85,7 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "end_all_of_run": lambda conn: jobs.end_all_of_run(conn, RUN),
     "extend": lambda conn: jobs.extend(conn, [LEASE, Lease(19_001, 1, jobs.CALL, "k")], UNTIL),
     "due": lambda conn: due.due(conn, NOW, NOW, 500),
+    "due of a time": lambda conn: due.due(conn, NOW, NOW, 500, since=after(-100)),
     "announced": lambda conn: due.announced(conn, list(range(2, 502)), NOW),
     "lost": lambda conn: losses.lost(conn, NOW, ["dead"]),
     "recover": lambda conn: losses.recover(conn, LOST, NOW),
@@ -182,6 +188,25 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "lock_live": lambda conn: runs.lock_live(conn, [RUN, new_ulid()]),
     "cancel_all": lambda conn: runs.cancel_all(conn, [RUN, new_ulid()], NOW),
     "end_all_of_runs": lambda conn: jobs.end_all_of_runs(conn, [RUN, new_ulid()]),
+    "find runs": lambda conn: retention.find_runs(conn, "0" * 26, UNTIL, NOW),
+    "free runs": lambda conn: retention.free_runs(conn, [RUN, new_ulid()], UNTIL),
+    "find events": lambda conn: retention.find_events(conn, "0" * 26, UNTIL, NOW),
+    "free events": lambda conn: retention.free_events(conn, [RUN, new_ulid()], UNTIL),
+    "find dead jobs": lambda conn: retention.find_dead_jobs(conn, "0", UNTIL, NOW),
+    "free dead jobs": lambda conn: retention.free_dead_jobs(conn, ["1", "2"], UNTIL),
+    "find orders": lambda conn: retention.find_orders(conn, "0" * 26, UNTIL, NOW),
+    "free orders": lambda conn: retention.free_orders(conn, [RUN, new_ulid()], UNTIL),
+    "find audit": lambda conn: retention.find_audit(conn, "0", UNTIL, NOW),
+    "free audit": lambda conn: retention.free_audit(conn, ["1", "2"], UNTIL),
+    "dead job": lambda conn: dead.get(conn, 7),
+    "page of dead jobs": lambda conn: dead.page(conn, limit=20, before=70),
+    "newest dead jobs": lambda conn: dead.page(conn, limit=20),
+    "count dead jobs": lambda conn: dead.count(conn),
+    "revive": lambda conn: dead.revive(conn, dead.DeadJob(7, "match", None, None, None, [], 0, None, NOW), NOW),
+    "drop": lambda conn: dead.drop(conn, 7),
+    "chore": lambda conn: chores.read(conn, chores.RETENTION),
+    "take chore": lambda conn: chores.take(conn, chores.Chore("c7", NOW), UNTIL),
+    "note chore": lambda conn: chores.note(conn, chores.Chore("c7", NOW), UNTIL),
     "close_all_of_runs": lambda conn: pauses.close_all_of_runs(conn, [RUN, new_ulid()]),
 }
 
@@ -250,6 +275,8 @@ def crowd(conn: Connection) -> None:
     )
     order = {"app_id": "a", "started_before": NOW, "created_at": NOW}
     insert_rows(conn, "cancellations", [order | {"id": it} for it in ids])
+    insert_rows(conn, "audit", [{"at": NOW, "action": "a", "subject": it} for it in ids])
+    insert_rows(conn, "chores", [{"name": f"c{at}", "next_at": NOW} for at in range(len(ids))])
     insert_rows(conn, "jobs", [a_job(at, ids[at % len(ids)]) for at in range(20_000)])
     app_id = add_app(conn)
     function: dict[str, Any] = {"app_id": app_id, "name": "f", "version": 1, "config": "{}", "checksum": "1"}
@@ -366,7 +393,8 @@ def test_no_query_of_a_loop_reads_a_whole_table(database: Database) -> None:
         said = {name: statements(conn, query) for name, query in QUERIES.items()}
         found = {name: [scans(conn, *it) for it in asked] for name, asked in said.items()}
 
-    assert {} == {name: tables for name, tables in found.items() if any(tables)}
+    read_whole = {name: {table for tables in asked for table in tables} for name, asked in found.items()}
+    assert {} == {name: tables for name, tables in read_whole.items() if tables - REGISTRY.get(name, set())}
     assert all(said.values())
 
 

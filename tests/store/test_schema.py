@@ -79,6 +79,7 @@ def defaults(url: str) -> dict[str, str]:
 
 def test_the_small_indexes_cover_what_their_loops_look_for(url: str) -> None:
     assert {
+        "ix_jobs_dead": "state = 5",
         "ix_jobs_held": "state = 0",
         "ix_jobs_leased": "state = 3",
         "ix_jobs_parked": "state = 1",

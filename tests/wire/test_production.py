@@ -20,6 +20,7 @@ from werkzeug.serving import make_server
 
 from orchestrator import log
 from orchestrator.api.app import create_app
+from orchestrator.engine.examine import Examined, Examiner
 from orchestrator.engine.register import add_url
 from orchestrator.errors import RequestError, TransportError
 from orchestrator.protocol import signature
@@ -287,6 +288,40 @@ class TestRuns:
         assert "do both sides have the same signing key?" in json.dumps(failure)
 
 
+class TestExaminer:
+    """What `orchestrator doctor` learns of an app on the official SDK."""
+
+    def look(self, server: ProductionServer, app: App, *keys: str, events: tuple[str, ...] = (EVENT_KEY,)) -> Examined:
+        return Examiner(server.embedded.parts.http, server.clock, "cloud", keys, events).examine(app.url)
+
+    def test_it_tells_sdk_functions_and_which_key_it_takes(self, server: ProductionServer, make_app: MakeApp) -> None:
+        app = make_app(server)
+
+        found = self.look(server, app, KEY)
+        former = self.look(server, app, OTHER_KEY, KEY)
+
+        assert (None, "cloud", 0, True) == (found.refused, found.mode, found.key, found.event_key_known)
+        assert "inngest-py:" in found.sdk
+        assert (found.functions or 0) >= 1
+        assert 1 == former.key
+
+    def test_it_tells_which_key_is_wrong(self, server: ProductionServer, make_app: MakeApp) -> None:
+        app = make_app(server)
+
+        assert "invalid_signing_key" == self.look(server, app, OTHER_KEY).code
+        assert "missing_signing_key" == self.look(server, app).code
+        assert self.look(server, app, KEY, events=(OTHER_EVENT_KEY,)).event_key_known is False
+
+    def test_it_tells_an_app_in_development_mode(self, server: ProductionServer) -> None:
+        app = App(server.url, "shop", keys=None)
+        app.serve([app.function("f", "shop/f")(lambda ctx: None)], sync=False)
+
+        found = self.look(server, app, KEY)
+        app.stop()
+
+        assert "mode" == found.code
+
+
 class TestEventKeys:
     @pytest.mark.parametrize("key", [EVENT_KEY, OTHER_EVENT_KEY])
     def test_each_key_of_the_configuration_is_taken(self, server: ProductionServer, key: str) -> None:
@@ -329,7 +364,7 @@ class TestBearer:
         paths = {
             (method, routes.build(rule.endpoint, dict.fromkeys(rule.arguments, ulid), method=method))
             for rule in routes.map.iter_rules()
-            if rule.endpoint not in ("server.health", "api-docs.openapi_json")
+            if rule.endpoint not in ("server.health", "server.ready", "api-docs.openapi_json")
             for method in (rule.methods or set()) - {"OPTIONS"}
         }
 
