@@ -10,7 +10,8 @@ from orchestrator.api.answers import envelope
 from orchestrator.api.current import current_server
 from orchestrator.api.render import event_shape, reason_shape, run_shape
 from orchestrator.api.routing import blueprint, check_ulid
-from orchestrator.api.schemas import ErrorShape, EventShape, EventsQuery, RunShape, WaitShape, enveloped
+from orchestrator.api.run_schemas import RunShape, WaitShape
+from orchestrator.api.schemas import ErrorShape, EventShape, EventsQuery, enveloped
 from orchestrator.engine.why import why_event
 from orchestrator.errors import NotFoundError
 from orchestrator.store import events, functions, runs

@@ -8,7 +8,8 @@ from orchestrator.api.answers import empty, envelope
 from orchestrator.api.current import current_server
 from orchestrator.api.render import run_detail
 from orchestrator.api.routing import blueprint, check_ulid
-from orchestrator.api.schemas import ErrorShape, RunDetailShape, enveloped
+from orchestrator.api.run_schemas import RunDetailShape
+from orchestrator.api.schemas import ErrorShape, enveloped
 from orchestrator.core.effect import Status
 from orchestrator.engine.bury import requeue
 from orchestrator.engine.cancel import cancel

@@ -112,6 +112,9 @@ class Sweeper:
         self._parts.holdings.beat(self._parts.clock.now())
         recover(self._parts)
 
+    def _set_right(self) -> None:
+        set_right(self._parts.database, self._parts.announcer, self._parts.clock.now())
+
     def _give_sign(self) -> None:
         sign = workers.Sign(
             owner=self._presence.owner,
@@ -124,9 +127,6 @@ class Sweeper:
         )
         with self._parts.database.write() as conn:
             workers.give(conn, sign)
-
-    def _set_right(self) -> None:
-        set_right(self._parts.database, self._parts.announcer, self._parts.clock.now())
 
     def _do(self, chore: _Chore) -> None:
         try:

@@ -233,10 +233,10 @@ def downgrade() -> None:
         "ix_jobs_ready", table_name="jobs", sqlite_where=sa.text("state = 2"), postgresql_where=sa.text("state = 2")
     )
     op.drop_index(
-        "ix_jobs_dead", table_name="jobs", sqlite_where=sa.text("state = 5"), postgresql_where=sa.text("state = 5")
+        "ix_jobs_parked", table_name="jobs", sqlite_where=sa.text("state = 1"), postgresql_where=sa.text("state = 1")
     )
     op.drop_index(
-        "ix_jobs_parked", table_name="jobs", sqlite_where=sa.text("state = 1"), postgresql_where=sa.text("state = 1")
+        "ix_jobs_dead", table_name="jobs", sqlite_where=sa.text("state = 5"), postgresql_where=sa.text("state = 5")
     )
     op.drop_index(
         "ix_jobs_leased", table_name="jobs", sqlite_where=sa.text("state = 3"), postgresql_where=sa.text("state = 3")

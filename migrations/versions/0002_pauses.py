@@ -1,4 +1,4 @@
-"""Pauses; invoking runs; looking back; bulk cancelling; admission; pools and slots; the audit; signs of workers."""
+"""Pauses; invokers; looking back; cancelling many; what admission remembers; pools; the audit; signs of workers."""
 
 from __future__ import annotations
 

@@ -83,8 +83,8 @@ def test_a_match_job_is_requeued_as_if_it_had_just_come_and_that_is_noted(client
     statuses = [client.post(f"{PATH}/{job_id}/requeue").status_code for _ in range(2)]
 
     with world.parts.database.read() as conn:
-        hinted = [hint.job_id for hint in due.due(conn, world.clock.now(), world.clock.now(), 10)]
-        assert ([200, 404], [job_id]) == (statuses, hinted)
+        ready = [hint.job_id for hint in due.due(conn, world.clock.now(), world.clock.now(), 10)]
+        assert ([200, 404], [job_id]) == (statuses, ready)
         assert [("job requeued", world.clock.now())] == audit.actions_on(conn, str(job_id))
         assert 0 == dead.count(conn)
 
