@@ -54,7 +54,7 @@ ci: venv ## all that must pass before a change lands, with the time each part to
 	@scripts/stage types $(BIN)/mypy
 	@scripts/stage imports $(BIN)/lint-imports --no-logo
 	@echo "==> test"
-	@$(BIN)/python -m pytest -m "not services" --durations=10 $(ARGS)
+	@$(BIN)/python -m pytest -m "not services" -n 2 --dist loadfile --durations=10 $(ARGS)
 	@echo "==> test-services"
 	@$(MAKE) test-services ARGS="--durations=5 $(ARGS)"
 
