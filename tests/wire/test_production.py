@@ -16,6 +16,7 @@ from typing import Any
 import flask
 import inngest
 import pytest
+from werkzeug.routing import IntegerConverter, Rule
 from werkzeug.serving import make_server
 
 from orchestrator import log
@@ -348,6 +349,14 @@ class TestEventKeys:
             client.send_sync(inngest.Event(name="shop/greet"))
 
 
+def some_values(rule: Rule) -> dict[str, object]:
+    """A value for each argument of a route, of the kind that it takes."""
+    return {
+        name: 7 if isinstance(converter, IntegerConverter) else "01J00000000000000000000000"
+        for name, converter in rule._converters.items()
+    }
+
+
 class TestBearer:
     def test_no_route_is_open_without_a_token_or_with_a_wrong_one(self, server: ProductionServer) -> None:
         routes = create_app(server.embedded.parts).url_map.bind("localhost")
@@ -360,9 +369,8 @@ class TestBearer:
             bearer_hash(KEY),
             f"Bearer {bearer_hash(KEY)[:-1]}",
         ]
-        ulid = "01J00000000000000000000000"
         paths = {
-            (method, routes.build(rule.endpoint, dict.fromkeys(rule.arguments, ulid), method=method))
+            (method, routes.build(rule.endpoint, some_values(rule), method=method))
             for rule in routes.map.iter_rules()
             if rule.endpoint not in ("server.health", "server.ready", "api-docs.openapi_json")
             for method in (rule.methods or set()) - {"OPTIONS"}
