@@ -15,8 +15,9 @@ pytestmark = pytest.mark.timeout(300)
 
 
 def test_the_exporter_of_the_sdk_gets_rid_of_its_spans(node: None, server: Server):
+    key = [server.keys.signing] if server.keys else []
     done = subprocess.run(
-        ["node", "spans.js", server.url], cwd=HERE, capture_output=True, text=True, timeout=60, check=True
+        ["node", "spans.js", server.url, *key], cwd=HERE, capture_output=True, text=True, timeout=60, check=False
     )
 
     assert [{"code": 0}] == json.loads(done.stdout), done.stderr
