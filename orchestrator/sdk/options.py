@@ -9,6 +9,10 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from orchestrator.core.durations import format_duration
+from orchestrator.core.function import Concurrency as Concurrency
+from orchestrator.core.function import RateLimit as RateLimit
+from orchestrator.core.function import Throttle as Throttle
+from orchestrator.core.function import Timeouts as Timeouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,38 +41,6 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class Concurrency:
-    """At most `limit` calls at once, per value of `key`; `scope` "env" or "account" shares the key among functions.
-
-    `whole_run` holds a place from a run's start to its end.
-    """
-
-    limit: int
-    key: str | None = None
-    scope: Literal["fn", "env", "account"] = "fn"
-    whole_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Throttle:
-    """At most `limit` starts per `period` and `key`, and `burst` more at once; the rest waits its turn."""
-
-    limit: int
-    period: timedelta
-    burst: int = 0
-    key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """At most `limit` starts per `period` and `key`; the rest is skipped."""
-
-    limit: int
-    period: timedelta
-    key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Debounce:
     """One start, `period` after the last event of a `key`, at most `timeout` after the first."""
 
@@ -93,14 +65,6 @@ class Singleton:
 
     mode: Literal["skip", "cancel"] = "skip"
     key: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """A run that has not started, or not finished, within these is cancelled."""
-
-    start: timedelta | None = None
-    finish: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
