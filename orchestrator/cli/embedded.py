@@ -13,6 +13,7 @@ from orchestrator import bootstrap, log
 from orchestrator.attach.sender import serve_from
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.explained import explained
+from orchestrator.cli.news import heard
 from orchestrator.cli.problem import Problem
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.config import Config, require_secrets
@@ -53,7 +54,7 @@ def run(config: Config) -> None:
         signal.signal(number, stop)
     server = EmbeddedServer(config)
     server.start()
-    signals.get()
+    heard(signals)
     server.stop()
 
 

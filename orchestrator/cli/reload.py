@@ -25,6 +25,7 @@ import click
 from orchestrator import log
 from orchestrator.cli import embedded
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.news import heard
 from orchestrator.cli.problem import Problem
 from orchestrator.config import Config
 from orchestrator.errors import BrokenModuleError, ConfigError, RequestError
@@ -93,13 +94,18 @@ class _Supervisor:
         if self._child == 0:
             _be_child(lambda: _serve(self._config, self._state, self._listener, supervisor, first))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _BOTH)
-        _, status = os.waitpid(self._child, 0)
+        ended, status = os.waitpid(self._child, os.WNOHANG)
+        while not ended:
+            time.sleep(_PAUSE)  # In short waits, as in `cli.news`.
+            ended, status = os.waitpid(self._child, os.WNOHANG)
         self._child = None
         code = os.waitstatus_to_exitcode(status)
         return code if code >= 0 else 128 - code
 
 
 _BOTH = (signal.SIGINT, signal.SIGTERM)
+#: Seconds between two looks at a child.
+_PAUSE = 0.1
 
 
 def _be_child(work: Callable[[], int]) -> None:
@@ -142,7 +148,7 @@ def _serve(config: Config, state: StateDirectory, listener: socket.socket, super
         signal.signal(number, lambda number, _frame: news.put(number))
     watch = threading.Thread(target=_watch, args=(files, began, supervisor, news), name="watch", daemon=True)
     watch.start()
-    why = news.get()
+    why = heard(news)
     if server is not None:
         server.stop()
     return CHANGED if why == CHANGED else 0
