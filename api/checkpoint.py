@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 
+from orchestrator.api.access import Way, needs
 from orchestrator.api.answers import empty
 from orchestrator.api.body import read_body
 from orchestrator.api.current import current_server
@@ -33,6 +34,7 @@ _BODY = {
 
 
 @routes.route("/v1/checkpoint/<ulid:run_id>/async", methods=["POST"])
+@needs(Way.SIGNING_KEY)
 @routes.doc(requestBody=_BODY, responses={200: {"description": "Saved"}})
 @routes.alt_response(400, schema=ErrorShape, description="There is no such run, or a step that cannot be saved so")
 @routes.alt_response(409, schema=ErrorShape, description="The call is not the run's present one")

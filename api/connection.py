@@ -36,6 +36,16 @@ WHOLE_REQUEST = 300.0
 FIRST = 1.0
 #: Seconds for which a client's bytes are thrown away, so that it may read why.
 LINGER = 2.0
+#: What programs are told of refusals that come before any route.
+_CODES = {
+    408: "timeout",
+    413: "too_large",
+    414: "too_large",
+    431: "too_large",
+    500: "internal",
+    501: "not_implemented",
+    503: "unavailable",
+}
 #: What the server says itself.
 _OURS = frozenset({"connection", "content-length", "date", "server", "transfer-encoding"})
 
@@ -281,7 +291,9 @@ class Connection(asyncio.Protocol):
     def _refuse(self, status: int, sentence: str) -> None:
         """Answer in the application's place, and close."""
         self._incoming.unread = True
-        body = orjson.dumps({"error": sentence, "status": status})
+        body = orjson.dumps(
+            {"code": _CODES.get(status, "invalid_request"), "error": sentence, "data": None, "status": status}
+        )
         line = f"{status} {HTTPStatus(status).phrase}"
         head = self._head(line, [("Content-Type", "application/json")], f"Content-Length: {len(body)}\r\n")
         self._write(head + body)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from flask import Response
 
+from orchestrator.api.access import Way, needs
 from orchestrator.api.answers import empty, json_answer, plain
 from orchestrator.api.current import current_server
 from orchestrator.api.render import function_shape
 from orchestrator.api.routing import blueprint
 from orchestrator.api.schemas import ErrorShape, HealthShape, ReadyShape
+from orchestrator.core.scope import Scope
 from orchestrator.errors import NotFoundError
 from orchestrator.protocol.headers import KIND_DEV
 from orchestrator.store import allowances, functions
@@ -17,7 +19,7 @@ routes = blueprint("server", "The server itself.")
 
 
 @routes.route("/health")
-@routes.doc(security=[])
+@needs(Way.OPEN)
 @routes.response(200, HealthShape)
 def health() -> Response:
     """Tell that the process answers; needs no credential."""
@@ -25,7 +27,7 @@ def health() -> Response:
 
 
 @routes.route("/ready")
-@routes.doc(security=[])
+@needs(Way.OPEN)
 @routes.response(200, ReadyShape)
 @routes.alt_response(503, schema=ReadyShape, description="It cannot take events now")
 def ready() -> Response:
@@ -39,6 +41,7 @@ def ready() -> Response:
 
 
 @routes.route("/dev")
+@needs(Scope.READ)
 @routes.response(200, {"type": "object"}, description="How the server was started, and the functions it knows")
 @routes.alt_response(404, schema=ErrorShape, description="This is no development server")
 def dev_info() -> Response:
@@ -65,6 +68,7 @@ def dev_info() -> Response:
 
 
 @routes.route("/v0/connect/start", methods=["POST"])
+@needs(Way.SIGNING_KEY)
 @routes.doc(responses={200: {"description": "The server is up"}})
 def connect_start() -> Response:
     """Tell the Python SDK's test helper that the server is up: it posts here until it is answered."""

@@ -1,4 +1,7 @@
-"""Errors become answers: one shape for all, a sentence for what the sender can mend, silence about our own bugs."""
+"""Errors become answers: one shape for all, a sentence for what the sender can mend, silence about our own bugs.
+
+A database that is away is nobody's fault: whoever asked is told to ask again.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
 from orchestrator import log
+from orchestrator.api import outage
 from orchestrator.api.answers import refusal
 from orchestrator.errors import RequestError, TransportError
 
@@ -21,8 +25,8 @@ def register_errors(app: Flask) -> None:
     """Let every exception that leaves a view, and every path that has none, end as an answer."""
     app.register_error_handler(RequestError, _refused)
     app.register_error_handler(TransportError, _unreachable)
-    app.register_error_handler(HTTPException, _http)
-    app.register_error_handler(Exception, _bug)
+    app.register_error_handler(HTTPException, http_error)
+    app.register_error_handler(Exception, _failed)
 
 
 def _refused(error: RequestError) -> Response:
@@ -35,7 +39,8 @@ def _unreachable(error: TransportError) -> Response:
     return refusal(502, error.code, error.message)
 
 
-def _http(error: HTTPException) -> Response:
+def http_error(error: HTTPException) -> Response:
+    """Answer with what Flask itself refuses."""
     status = error.code or 500
     # Allow above all: flask-smorest's own handler loses it.
     headers = {name: value for name, value in error.get_headers() if name.lower() != "content-type"}
@@ -43,7 +48,9 @@ def _http(error: HTTPException) -> Response:
     return refusal(status, code, _sentence(error, status), headers)
 
 
-def _bug(error: Exception) -> Response:
+def _failed(error: Exception) -> Response:
+    if outage.told_outage(error, request.method, request.path):
+        return refusal(outage.STATUS, outage.CODE, outage.SENTENCE, dict([outage.RETRY_AFTER]))
     _log.error("request failed", method=request.method, path=request.path[:200], exc_info=error)
     return refusal(500, "internal", _BUG)
 
@@ -65,6 +72,6 @@ def _faults(messages: Mapping[str, object]) -> Iterator[str]:
     """The sentences in what marshmallow found, by place and then field; the place says nothing to the sender."""
     for name, fault in messages.items():
         if isinstance(fault, Mapping):
-            yield from _faults(fault)
+            yield from _faults({name if field == "_schema" else field: it for field, it in fault.items()})
         else:
             yield f"{name} {' and '.join(map(str, fault)) if isinstance(fault, list) else fault}"

@@ -6,12 +6,14 @@ from datetime import datetime
 
 from flask import Response
 
+from orchestrator.api.access import needs
 from orchestrator.api.answers import envelope
 from orchestrator.api.current import current_server
 from orchestrator.api.render import event_shape, reason_shape, run_shape
 from orchestrator.api.routing import blueprint, check_ulid
 from orchestrator.api.run_schemas import RunShape, WaitShape
 from orchestrator.api.schemas import ErrorShape, EventShape, EventsQuery, enveloped
+from orchestrator.core.scope import Scope
 from orchestrator.engine.why import why_event
 from orchestrator.errors import NotFoundError
 from orchestrator.store import events, functions, runs
@@ -22,6 +24,7 @@ routes = blueprint("events", "What was received, and what came of it.")
 
 
 @routes.route("/v1/events")
+@needs(Scope.READ)
 @routes.arguments(EventsQuery, location="query", as_kwargs=True)
 @routes.response(200, enveloped(EventShape, many=True))
 def list_events(
@@ -45,6 +48,7 @@ def list_events(
 
 
 @routes.route("/v1/events/<ulid:event_id>")
+@needs(Scope.READ)
 @routes.response(200, enveloped(EventShape))
 @routes.alt_response(400, schema=ErrorShape)
 @routes.alt_response(404, schema=ErrorShape)
@@ -55,6 +59,7 @@ def get_event(event_id: str) -> Response:
 
 
 @routes.route("/v1/events/<ulid:event_id>/runs")
+@needs(Scope.READ)
 @routes.response(200, enveloped(RunShape, many=True))
 @routes.alt_response(400, schema=ErrorShape)
 @routes.alt_response(404, schema=ErrorShape)
@@ -68,6 +73,7 @@ def list_runs_of_event(event_id: str) -> Response:
 
 
 @routes.route("/v1/events/<ulid:event_id>/waits")
+@needs(Scope.READ)
 @routes.response(200, enveloped(WaitShape, many=True))
 @routes.alt_response(400, schema=ErrorShape)
 @routes.alt_response(404, schema=ErrorShape)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from orchestrator import ids, log
+from orchestrator.api import outage
 from orchestrator.api.body import read_body, read_form
 from orchestrator.api.cors import cors_headers
 from orchestrator.api.wsgi_call import Headers
@@ -35,12 +36,14 @@ _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 #: Requests of fewer than 100 000 bytes are quickly read.
 _QUICK_DIGITS = 5
 _FAILED = "The events could not be stored; send them again"
+_AWAY = "The events could not be stored, for the database cannot be used at this moment; send them again"
 
 
 class IngestApp:
     """Takes events in: `authorize` raises for a key that may not send, `accept` stores events and returns their ids.
 
-    `accept_soon` does the same without waiting.
+    `accept_soon` does the same without waiting; `pass_at_once` tells of keys that may send without their being looked
+    for (None: all are known).
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class IngestApp:
         authorize: Callable[[str], None],
         *,
         accept_soon: AcceptSoon | None = None,
+        pass_at_once: Callable[[str], bool] | None = None,
         clock: Clock,
         limits: EventLimits,
         server_kind: str,
@@ -58,6 +62,7 @@ class IngestApp:
         self._accept = accept
         self._accept_soon = accept_soon
         self._authorize = authorize
+        self._pass_at_once = pass_at_once
         self._clock = clock
         self._limits = limits
         self._shared = [*cors_headers(), ("X-Inngest-Server-Kind", server_kind)]
@@ -93,6 +98,8 @@ class IngestApp:
         accept_soon = self._accept_soon
         if key is None or accept_soon is None or not _is_quick(environ):
             return False
+        if self._pass_at_once is not None and not self._pass_at_once(_text(key)):
+            return False
         try:
             self._check(key)
             parsed = self._parsed(environ)
@@ -110,8 +117,13 @@ class IngestApp:
             accepted([])
         return True
 
+    def stop_waiting(self) -> None:
+        """Nobody waits here but for a commit, which comes."""
+
     def _answer(self, status: int, body: bytes, *more: tuple[str, str]) -> tuple[str, list[tuple[str, str]], bytes]:
         length = ("Content-Length", str(len(body)))
+        if status == outage.STATUS:
+            more = (*more, outage.RETRY_AFTER)
         return _status_line(status), [("Content-Type", "application/json"), length, *more, *self._shared], body
 
     def _take(self, environ: WSGIEnvironment, key: str) -> tuple[int, bytes]:
@@ -126,8 +138,7 @@ class IngestApp:
     def _check(self, key: str) -> None:
         if not key:
             raise UnauthorizedError("Event key is required")
-        # WSGI hands the decoded bytes of a path over as if they were latin-1.
-        self._authorize(key if key.isascii() else key.encode("latin-1", "replace").decode("utf-8", "replace"))
+        self._authorize(_text(key))
 
     def _parsed(self, environ: WSGIEnvironment) -> Parsed:
         limits = self._limits
@@ -146,6 +157,11 @@ def _key_in(environ: WSGIEnvironment) -> str | None:
     if not path.startswith(_PREFIX) or "/" in path[len(_PREFIX) :]:
         return None
     return path[len(_PREFIX) :]
+
+
+def _text(key: str) -> str:
+    """The key as its sender wrote it: WSGI hands the decoded bytes of a path over as if they were latin-1."""
+    return key if key.isascii() else key.encode("latin-1", "replace").decode("utf-8", "replace")
 
 
 def _is_quick(environ: WSGIEnvironment) -> bool:
@@ -169,6 +185,8 @@ def _told(parsed: Parsed, accepted: list[str]) -> tuple[int, bytes]:
 def _failure(error: BaseException) -> tuple[int, bytes]:
     if isinstance(error, RequestError):
         return _refusal(error.status, error.message, [])
+    if outage.told_outage(error, "POST", _PREFIX):  # the rest of the path is a secret
+        return _refusal(outage.STATUS, _AWAY, [])
     _log.error("ingest failed", exc_info=error)
     return _refusal(500, _FAILED, [])
 

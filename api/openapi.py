@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from flask import Flask
 from flask_smorest import Api
 from werkzeug.routing import Map, Rule
 
-from orchestrator.api.routing import UlidConverter, ulid_parameter
-from orchestrator.api.schemas import ErrorShape
+from orchestrator.api.access import Way, needs
+from orchestrator.api.routing import SlugConverter, UlidConverter, slug_parameter, ulid_parameter
+from orchestrator.api.schemas import PLAIN, ErrorShape
 
-_EVENT: dict[str, Any] = {
+#: The endpoint of the document.
+DOCUMENT = "api-docs.openapi_json"
+EVENT: dict[str, Any] = {
     "type": "object",
     "required": ["name"],
     "properties": {
-        "name": {"type": "string", "minLength": 1, "maxLength": 512},
+        "name": {"type": "string", "minLength": 1, "maxLength": 512, "pattern": PLAIN},
         "data": {"type": ["object", "null"]},
-        "id": {"type": "string", "description": "The same id again within 24 hours starts nothing"},
-        "ts": {"type": "integer", "description": "Unix milliseconds; in the future: the runs start then"},
+        "id": {
+            "type": ["string", "null"],
+            "maxLength": 512,
+            "description": "The same id again within 24 hours starts nothing",
+        },
+        "ts": {
+            "type": ["integer", "null"],
+            "minimum": 315_532_800_000,
+            "maximum": 4_102_444_800_000,
+            "description": "Unix milliseconds; in the future: the runs start then",
+        },
         "user": {"type": ["object", "null"]},
-        "v": {"type": "string"},
+        "v": {"type": ["string", "null"]},
     },
 }
 _ACCEPTED: dict[str, Any] = {
@@ -37,6 +50,17 @@ _REFUSALS = {
     "401": "The event key is missing or not known here",
     "413": "The request or an event is too large",
     "415": "The body is compressed in a way that is not understood here",
+    "503": "The database cannot be used at this moment; send the events again",
+}
+_OUTPUTS = {
+    "200": "What the endpoint answered, with its headers; its status may be another one",
+    "400": "The id is no ULID",
+    "401": "The token is not one for this run, or has expired",
+    "404": "There is no such run",
+    "410": "The run was cancelled",
+    "500": "The run failed: the name and the message of its error",
+    "503": "Too many wait already",
+    "504": "The run has not ended within five minutes; ask again",
 }
 
 
@@ -48,17 +72,27 @@ def make_api(app: Flask, version: str, *, guarded: bool) -> Api:
         "OPENAPI_VERSION": "3.1.0",
         "OPENAPI_URL_PREFIX": "/",
         "OPENAPI_JSON_PATH": "openapi.json",
+        "GUARDED": guarded,
         "API_SPEC_OPTIONS": {"security": [{"bearer": []}]} if guarded else {},
     }
-    app.url_map.converters["ulid"] = UlidConverter
+    app.url_map.converters |= {"ulid": UlidConverter, "slug": SlugConverter}
     api = Api()
     api.ERROR_SCHEMA = ErrorShape
     api.register_converter(UlidConverter, ulid_parameter)
+    api.register_converter(SlugConverter, slug_parameter)
     api.init_app(app)
+    app.view_functions[DOCUMENT] = _open(app.view_functions[DOCUMENT])
     if guarded:
         api.spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
     _document_event_api(api)
+    for way in ("http/runs", "checkpoint"):
+        _document_outputs(api, way)
     return api
+
+
+def _open(view: Callable[..., Any]) -> Callable[..., Any]:
+    """The view of the document, for everybody; it is a method, which takes no attributes."""
+    return needs(Way.OPEN)(lambda **values: view(**values))
 
 
 def _document_event_api(api: Api) -> None:
@@ -76,17 +110,33 @@ def _document_event_api(api: Api) -> None:
         ],
         "requestBody": {
             "required": True,
-            "content": _json({"oneOf": [_EVENT, {"type": "array", "items": _EVENT, "maxItems": 5_000}]}),
+            "content": _json({"oneOf": [EVENT, {"type": "array", "items": EVENT, "maxItems": 5_000}]}),
         },
         "responses": {
             "200": {"description": "Stored; the events' internal ids, in order", "content": _json(_ACCEPTED)},
         }
         | {status: {"description": why, "content": _json(_ACCEPTED)} for status, why in _REFUSALS.items()},
     }
+    _add(api, "/e/<event_key>", {"post": operation})
+
+
+def _document_outputs(api: Api, way: str) -> None:
+    token = {"name": "token", "in": "query", "required": True, "schema": {"type": "string"}}
+    operation = {
+        "summary": "Wait for the end of a durable endpoint's run, and get the endpoint's answer.",
+        "tags": ["endpoints"],
+        "security": [],
+        "parameters": [token | {"description": "What the SDK was given when it began the run; it needs no other key"}],
+        "responses": {status: {"description": why, "content": _json({})} for status, why in _OUTPUTS.items()},
+    }
+    _add(api, f"/v1/{way}/<run_id>/output", {"get": operation})
+
+
+def _add(api: Api, path: str, operations: dict[str, Any]) -> None:
     # flask-smorest documents rules only, and reads the path's parameters off them.
-    rule = Rule("/e/<event_key>", endpoint="send", defaults={})
+    rule = Rule(path, endpoint=path, defaults={})
     Map([rule])
-    api.spec.path(rule=rule, operations={"post": operation})
+    api.spec.path(rule=rule, operations=operations)
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:

@@ -154,6 +154,10 @@ class Vital:
         #: The most bytes of a request's body that are read.
         self.most_body = app.most_body
 
+    def stop_waiting(self) -> None:
+        """Hand it on."""
+        self._app.stop_waiting()
+
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Hand on what needs a thread."""
         return self._app(environ, start_response)

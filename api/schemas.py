@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import Schema, ValidationError, fields, validate
 
-from orchestrator.engine.limit import MOST as MOST_CALLS
 from orchestrator.ids import is_ulid
-from orchestrator.protocol.sync_limits import MAX_EXPRESSION
+from orchestrator.protocol.sync_limits import MAX_EXPRESSION, MAX_URL
 from orchestrator.queue.announce import BrokerState
 
 MAX_EVENTS = 100
 MAX_NAME = 512
 MAX_JOB = 2**63 - 1
+ULID_PATTERN = "^[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$"
+#: Databases refuse a zero byte.
+PLAIN = r"^[^\u0000]+$"
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?\d*(Z|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -33,6 +34,15 @@ class Whole(fields.Integer):
         if not isinstance(value, str) or not _WHOLE.fullmatch(value):
             raise ValidationError(self._wish)
         return int(value)
+
+
+class Flag(fields.Boolean):
+    """True or false of JSON; marshmallow takes 0 and 1 for them, too."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise ValidationError("must be true or false")
+        return value
 
 
 class Moment(fields.AwareDateTime):
@@ -71,11 +81,14 @@ class EventsQuery(Schema):
     limit = Whole(1, MAX_EVENTS, load_default=20, metadata={"description": "At most so many"})
     cursor = fields.String(
         validate=_is_ulid,
-        metadata={"description": "Only events before this one: the internal_id of the last event of the page before"},
+        metadata={
+            "description": "Only events before this one: the internal_id of the last event of the page before",
+            "pattern": ULID_PATTERN,
+        },
     )
     name = fields.String(
         validate=_is_name,
-        metadata={"description": "Only events of this name", "minLength": 1, "maxLength": MAX_NAME},
+        metadata={"description": "Only events of this name", "minLength": 1, "maxLength": MAX_NAME, "pattern": PLAIN},
     )
     received_after = Moment(metadata={"description": "Only events received then or later"})
     received_before = Moment(metadata={"description": "Only events received before"})
@@ -87,7 +100,7 @@ class UrlQuery(Schema):
     url = fields.String(
         required=True,
         error_messages={"required": "is missing: it must be the URL of an app"},
-        metadata={"description": "The URL the app registered"},
+        metadata={"description": "The URL the app registered", "minLength": 1, "maxLength": MAX_URL, "format": "uri"},
     )
 
 
@@ -97,7 +110,10 @@ class CancellationsQuery(Schema):
     limit = Whole(1, MAX_EVENTS, load_default=20, metadata={"description": "At most so many"})
     cursor = fields.String(
         validate=_is_order,
-        metadata={"description": "Only orders before this one: the id of the last order of the page before"},
+        metadata={
+            "description": "Only orders before this one: the id of the last order of the page before",
+            "pattern": ULID_PATTERN,
+        },
     )
 
 
@@ -108,13 +124,18 @@ class CancellationBody(Schema):
         required=True,
         validate=_is_name,
         error_messages={"required": "is missing: it must be the name of an app"},
-        metadata={"description": "The app's name"},
+        metadata={"description": "The app's name", "minLength": 1, "maxLength": MAX_NAME, "pattern": PLAIN},
     )
     function_id = fields.String(
         load_default=None,
         allow_none=True,
         validate=_is_name,
-        metadata={"description": "The function's id in the app, or its slug; without it: every function of the app"},
+        metadata={
+            "description": "The function's id in the app, or its slug; without it: every function of the app",
+            "minLength": 1,
+            "maxLength": MAX_NAME,
+            "pattern": PLAIN,
+        },
     )
     started_after = Moment(
         load_default=None, allow_none=True, metadata={"description": "Only runs queued then or later"}
@@ -196,32 +217,6 @@ class SignalBody(Schema):
     data = fields.Raw(load_default=None, allow_none=True)
 
 
-class FunctionBody(Schema):
-    """What an operator may set of a function."""
-
-    wait_look_back = fields.Boolean(
-        truthy={True},
-        falsy={False},
-        error_messages={"invalid": "must be true or false"},
-        metadata={"description": "Waits also take events that came between the run's start and the wait"},
-    )
-    concurrency = fields.Integer(
-        strict=True,
-        allow_none=True,
-        validate=validate.Range(1, MOST_CALLS, error=f"must be a whole number from 1 to {MOST_CALLS}, or null"),
-        error_messages={"invalid": f"must be a whole number from 1 to {MOST_CALLS}, or null"},
-        metadata={"description": "Calls at once, in place of what the app declares; null: what it declares"},
-    )
-    concurrency_key = fields.String(
-        metadata={"description": "The key of the limit that is meant, where there are several; empty: the one without"}
-    )
-
-    @validates_schema
-    def _says_something(self, data: Mapping[str, Any], **_: Any) -> None:
-        if "wait_look_back" not in data and "concurrency" not in data:
-            raise ValidationError("is missing, and so is concurrency", "wait_look_back")
-
-
 class SignalledShape(Schema):
     """Whom a signal reached."""
 
@@ -279,35 +274,6 @@ class AppShape(Schema):
     error_code = fields.String(required=True, allow_none=True)
 
 
-class ConcurrencyShape(Schema):
-    """A limit on a function's calls at once; `limit` is what counts, `declared` what its app says."""
-
-    key = fields.String(required=True, allow_none=True)
-    scope = fields.String(required=True, validate=validate.OneOf(["fn", "env", "account"]))
-    whole_run = fields.Boolean(required=True)
-    limit = fields.Integer(required=True)
-    declared = fields.Integer(required=True, allow_none=True)
-
-
-class FunctionShape(Schema):
-    """A function; `config` is what its app sent."""
-
-    internal_id = fields.UUID(required=True)
-    env_id = fields.UUID(required=True)
-    app_id = fields.UUID(required=True)
-    id = fields.String(required=True, metadata={"description": "Its slug"})
-    name = fields.String(required=True)
-    version = fields.Integer(required=True)
-    config = fields.Raw(required=True)
-    created_at = fields.AwareDateTime(required=True)
-    archived_at = fields.AwareDateTime(required=True, allow_none=True)
-    paused_at = fields.AwareDateTime(
-        required=True, allow_none=True, metadata={"description": "Since when it starts no runs"}
-    )
-    wait_look_back = fields.Boolean(required=True)
-    concurrency = fields.List(fields.Nested(ConcurrencyShape), required=True)
-
-
 class RegisteredShape(Schema):
     """The answer to a registration."""
 
@@ -329,6 +295,37 @@ class ReadyShape(HealthShape):
     """Whether events can be taken, and what is known of the broker."""
 
     broker = fields.String(required=True, validate=validate.OneOf([state.value for state in BrokerState]))
+
+
+class ListPageShape(Schema):
+    """Where a page ends."""
+
+    cursor = fields.String(
+        required=True, allow_none=True, metadata={"description": "Of the next page; none: there is no more"}
+    )
+    has_more = fields.Boolean(
+        required=True, metadata={"description": "There is more, or, where the search was not finished, may be"}
+    )
+    scanned_until = fields.AwareDateTime(
+        required=True,
+        allow_none=True,
+        metadata={"description": "There where a search stopped at its bounds: the time of the last one looked at"},
+    )
+    error = fields.String(
+        required=True, allow_none=True, metadata={"description": "Why the query could not be tried on one of them"}
+    )
+
+
+@cache
+def paginated(shape: type[Schema]) -> type[Schema]:
+    """Describe the envelope around a page of a list."""
+    name = shape.__name__.removesuffix("Shape") + "sPage"
+    members = {
+        "data": fields.List(fields.Nested(shape), required=True),
+        "metadata": fields.Nested(MetadataShape, required=True),
+        "page": fields.Nested(ListPageShape, required=True),
+    }
+    return Schema.from_dict(members, name=name)
 
 
 @cache

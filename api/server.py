@@ -47,6 +47,9 @@ class Application(Protocol):
     def answer_soon(self, environ: WSGIEnvironment, answer: Callable[[str, Headers, bytes], None]) -> bool:
         """Have `answer` called, from any thread, without waiting for it; False: the request needs a thread."""
 
+    def stop_waiting(self) -> None:
+        """Answer whoever waits for something to happen, and from now on whoever comes to: the server stops."""
+
 
 class HttpServer:
     """Connections, the threads that answer what cannot be answered on the loop, and the patience with clients."""
@@ -89,6 +92,7 @@ class HttpServer:
     async def stop(self, grace: float) -> None:
         """Take no more, answer what is under way for at most `grace` seconds, and close every connection."""
         self.stopping = True
+        self._app.stop_waiting()
         for listener, tls in self._listeners:
             for own in listener.sockets:
                 await self._take_rest(own.fileno(), tls)

@@ -7,10 +7,12 @@ from typing import Any
 import orjson
 from flask import Response
 
+from orchestrator.api.access import needs
 from orchestrator.api.answers import envelope
 from orchestrator.api.current import current_server
 from orchestrator.api.routing import blueprint
 from orchestrator.api.schemas import ErrorShape, SignalBody, SignalledShape, enveloped
+from orchestrator.core.scope import Scope
 from orchestrator.engine.signal import signal as send
 from orchestrator.errors import RequestError
 
@@ -18,6 +20,7 @@ routes = blueprint("signals", "A word to the one run that waits for it.")
 
 
 @routes.route("/v1/signals", methods=["POST"])
+@needs(Scope.WRITE)
 @routes.arguments(SignalBody, location="json", as_kwargs=True)
 @routes.response(200, enveloped(SignalledShape))
 @routes.alt_response(400, schema=ErrorShape)

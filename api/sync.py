@@ -5,11 +5,13 @@ from __future__ import annotations
 from flask import Response, request
 
 from orchestrator import log
+from orchestrator.api.access import actor, needs
 from orchestrator.api.answers import empty, json_answer
 from orchestrator.api.body import read_body
 from orchestrator.api.current import current_server
 from orchestrator.api.routing import blueprint
 from orchestrator.api.schemas import ErrorShape, RegisteredShape, UrlQuery
+from orchestrator.core.scope import Scope
 from orchestrator.engine.register import Synced, register, remove
 from orchestrator.errors import NotFoundError, RequestError
 from orchestrator.protocol.fields import Field
@@ -41,6 +43,7 @@ _BODY = {
 
 
 @routes.route("/fn/register", methods=["POST", "PUT"])
+@needs(Scope.APPS)
 @routes.doc(requestBody=_BODY)
 @routes.response(200, RegisteredShape)
 @routes.alt_response(400, schema=ErrorShape)
@@ -57,13 +60,14 @@ def register_app() -> Response:
 
 
 @routes.route("/fn/remove", methods=["DELETE"])
+@needs(Scope.APPS)
 @routes.arguments(UrlQuery, location="query", as_kwargs=True)
 @routes.doc(responses={200: {"description": "Removed"}})
 @routes.alt_response(404, schema=ErrorShape)
 def remove_app(url: str) -> Response:
     """Take an app and its functions out of service; their runs stay."""
     address = read_url(Field("the request", "url", url))
-    if not remove(current_server().parts, address):
+    if not remove(current_server().parts, address, actor()):
         raise NotFoundError(f"there is no app at {address}")
     return empty()
 

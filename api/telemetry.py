@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 
+from orchestrator.api.access import Way, needs
 from orchestrator.api.answers import empty, plain
 from orchestrator.api.body import read_body
 from orchestrator.api.current import current_server
@@ -18,6 +19,7 @@ _PROTOBUF = "application/x-protobuf"
 
 
 @routes.route("/v1/traces/userland", methods=["POST"])
+@needs(Way.SIGNING_KEY)
 @routes.doc(responses={200: {"description": "Taken, in the encoding of the request"}})
 @routes.alt_response(400, schema=ErrorShape)
 @routes.alt_response(413, schema=ErrorShape)
@@ -29,6 +31,7 @@ def take_spans() -> Response:
 
 
 @routes.route("/v0/telemetry", methods=["POST"])
+@needs(Way.SIGNING_KEY)
 @routes.doc(responses={200: {"description": "Taken"}})
 @routes.alt_response(400, schema=ErrorShape)
 @routes.alt_response(413, schema=ErrorShape)

@@ -17,7 +17,7 @@ from orchestrator.api.ready import Vital
 from orchestrator.clock import SystemClock
 from orchestrator.engine.ingest import Ingest
 from orchestrator.errors import ConfigError
-from orchestrator.queue.announce import BrokerAnnouncer, Silence
+from orchestrator.queue.announce import announcer
 from orchestrator.store import schema
 from orchestrator.store.patience import patiently
 
@@ -58,8 +58,7 @@ def make_app(configured: config.Config) -> Vital:
     if url is None:
         raise ConfigError("database_url is not set: give DATABASE_URL (or ORCHESTRATOR_DATABASE_URL) a database")
     patiently(lambda: schema.check(url))
-    announcer = BrokerAnnouncer(configured.broker_url) if configured.broker_url else Silence()
-    parts = bootstrap.parts(configured, url, announcer, clock=SystemClock())
+    parts = bootstrap.parts(configured, url, announcer(configured), clock=SystemClock())
     return front(configured, parts, Ingest(parts))
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from alembic import context
-from sqlalchemy import Connection, create_engine, pool
+from sqlalchemy import Connection, create_engine, make_url, pool
 
+from orchestrator.store import mysql
 from orchestrator.store.tables import metadata
 
 
@@ -15,7 +16,9 @@ def run() -> None:
     if given is not None:
         _migrate(given)
         return
-    engine = create_engine(attributes["url"], poolclass=pool.NullPool)
+    url = make_url(attributes["url"])
+    make = mysql.engine if url.get_backend_name() in mysql.NAMES else create_engine
+    engine = make(url, poolclass=pool.NullPool)
     with engine.connect() as connection:
         _migrate(connection)
 

@@ -69,6 +69,7 @@ def settings(config: Config, server_kind: str) -> Settings:
         retry_interval=config.retry_interval or None,
         call_timeout=config.call_timeout,
         fetch_timeout=config.fetch_timeout,
+        endpoint_silence=config.endpoint_silence,
         continue_calls=config.continue_calls,
         continue_span=config.continue_span,
         cron_catch_up=CatchUp(config.cron_catch_up, config.cron_catch_up_window),

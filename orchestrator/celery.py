@@ -12,7 +12,7 @@ from pathlib import Path
 import celery
 
 from orchestrator import config
-from orchestrator.queue.broker import celery_settings
+from orchestrator.queue import broker
 
 #: Ways to name a pool on the command line; then it is not ours to choose.
 _POOL_FLAGS = ("-P", "--pool")
@@ -21,7 +21,7 @@ _POOL_FLAGS = ("-P", "--pool")
 def make_app(settings: config.Config) -> celery.Celery:
     """The application for a configuration."""
     made = celery.Celery("orchestrator", set_as_current=False)
-    made.conf.update(celery_settings(settings.broker_url))
+    made.conf.update(broker.celery_settings(broker.of(settings)))
     if not any(word.startswith(_POOL_FLAGS) for word in sys.argv):
         made.conf.worker_pool = "threads"
     return made

@@ -55,6 +55,13 @@ class UnauthorizedError(RequestError):
     code = "unauthorized"
 
 
+class ForbiddenError(RequestError):
+    """The credential does not allow this."""
+
+    status = 403
+    code = "forbidden"
+
+
 class TooLargeError(RequestError):
     """The request is larger than the limit named."""
 

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 import uuid
+from datetime import UTC, datetime
 
 from ulid import ULID
 from ulid_transform import bytes_to_ulid, ulid_to_bytes
@@ -53,6 +54,11 @@ def is_ulid(text: str) -> bool:
     except ValueError:
         return False
     return len(text) == 26
+
+
+def ulid_moment(text: str) -> datetime:
+    """The moment, to the millisecond, that a ULID was made at."""
+    return datetime.fromtimestamp(int.from_bytes(ulid_to_bytes(text)[:6], "big") / 1000, UTC)
 
 
 def ulid_bytes(text: str) -> bytes:

@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, TextIO
 
+from orchestrator.masking import MASK, mask_urls
+
 if TYPE_CHECKING:
     import logging
 
@@ -26,11 +28,10 @@ Render = Callable[[dict[str, Any]], str | None]
 Context = Mapping[str, object]
 
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
-MASK = "***"
 
 _context: ContextVar[Context] = ContextVar("orchestrator_log", default={})  # noqa: B039 never changed in place
 _SECRET_NAME = re.compile(r"(?:^|[_\W])(?:keys?|tokens?|secrets?|passwords?|passwd|authorization|signature|cookie)$")
-_SECRET_TEXT = re.compile(r"(://[^:/?#\s]*:)[^\s]*@|(signkey-\w+?-)[0-9a-fA-F]+")
+_SIGNING_KEY = re.compile(r"(signkey-\w+?-)[0-9a-fA-F]+")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -169,12 +170,8 @@ def mask(value: object, name: str = "") -> object:
     if name and _is_secret(name) and value is not None and value != "":
         return MASK
     if isinstance(value, str):
-        hides_something = ("://" in value and "@" in value) or "signkey-" in value
-        return (
-            _SECRET_TEXT.sub(lambda m: f"{m[1]}{MASK}@" if m[1] else f"{m[2]}{MASK}", value)
-            if hides_something
-            else value
-        )
+        shown = mask_urls(value)
+        return _SIGNING_KEY.sub(rf"\1{MASK}", shown) if "signkey-" in shown else shown
     if isinstance(value, Mapping):
         return {k: mask(v, str(k)) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

@@ -117,7 +117,7 @@ def _first_steps(options: argparse.Namespace) -> str:
     return (
         "\nReady. In another terminal, send an event:\n\n"
         f"  curl -s -X POST {server}/e/dev -d '{json.dumps(EVENT)}'\n\n"
-        "and, with the id it answers, look at the run it started:\n\n"
+        f"and look at the run it started: {server}/runs in a browser or, with the id it answers,\n\n"
         f"  curl -s {server}/v1/events/ID/runs\n"
     )
 

@@ -35,7 +35,7 @@ TARGETS: dict[str, frozenset[str] | None] = {
     "orchestrator/core/effect.py": frozenset({"final", "open", "done"}),
 }
 #: The quick ones first: they notice most.
-TESTS = tuple(f"tests/core/test_{name}.py" for name in ("run", "retry", "effect", "run_properties"))
+TESTS = tuple(f"tests/core/test_{name}.py" for name in ("run", "run_asks", "retry", "effect", "run_properties"))
 #: Forked from a process that has imported all of this already, and none of ours.
 _FRESH = multiprocessing.get_context("forkserver")
 _FRESH.set_forkserver_preload(["pytest", "hypothesis", "hypothesis.strategies", "_hypothesis_pytestplugin", "xdist"])

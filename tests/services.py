@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from itertools import count
 from urllib.parse import urlsplit
 
 import pytest
-from sqlalchemy import create_engine, make_url
+from sqlalchemy import Connection, create_engine, make_url
+from sqlalchemy.exc import DBAPIError
 
 #: Where each service is looked for, unless TEST_<NAME>_URL says otherwise.
 ADDRESSES = {
@@ -41,7 +42,11 @@ def require(name: str) -> str:
 
 @contextmanager
 def own_database(name: str) -> Iterator[str]:
-    """The URL of an empty PostgreSQL database of one's own, dropped at the end whoever is still connected."""
+    """The URL of an empty database of one's own, dropped at the end whoever is still connected."""
+    if name == "mariadb":
+        with _own_mariadb() as url:
+            yield url
+        return
     home = make_url(require(name))
     own = home.set(database=f"test_{os.getpid()}_{next(_numbers)}")
     admin = create_engine(home, isolation_level="AUTOCOMMIT")
@@ -56,6 +61,31 @@ def own_database(name: str) -> Iterator[str]:
             conn.exec_driver_sql(f"DROP DATABASE {own.database} WITH (FORCE)")
     finally:
         admin.dispose()
+
+
+@contextmanager
+def _own_mariadb() -> Iterator[str]:
+    home = make_url(require("mariadb"))
+    own = home.set(database=f"test_{os.getpid()}_{next(_numbers)}")
+    admin = create_engine(home, isolation_level="AUTOCOMMIT")
+    try:
+        with admin.connect() as conn:
+            conn.exec_driver_sql(f"DROP DATABASE IF EXISTS {own.database}")
+            conn.exec_driver_sql(f"CREATE DATABASE {own.database}")
+        yield own.render_as_string(hide_password=False)
+        with admin.connect() as conn:
+            _end_sessions(conn, own.database or "")
+            conn.exec_driver_sql(f"DROP DATABASE {own.database}")
+    finally:
+        admin.dispose()
+
+
+def _end_sessions(conn: Connection, database: str) -> None:
+    """A transaction that is still open would keep the tables from being dropped."""
+    query = "SELECT id FROM information_schema.processlist WHERE db = %s"
+    for (session,) in conn.exec_driver_sql(query, (database,)).all():
+        with suppress(DBAPIError):  # it has ended meanwhile
+            conn.exec_driver_sql(f"KILL {session}")
 
 
 @cache

@@ -155,6 +155,9 @@ REFUSED = [
     ("database_url", "oracle://h", "a URL such as postgresql://"),
     ("database_url", "shop", "a URL such as postgresql://"),
     ("broker_url", "localhost", "a URL such as amqp://"),
+    ("broker_options", "region=eu", "a JSON object"),
+    ("broker_options", ["region"], "a JSON object"),
+    ("broker_queue_type", "stream", "one of classic, quorum"),
     ("persist", "maybe", "true or false"),
     ("state_dir", " ", "a directory"),
     ("event_keys", "a b", "keys of letters"),
@@ -170,6 +173,8 @@ REFUSED = [
     ("poll_interval", "10ms", "a time from 1s to 1d"),
     ("retry_interval", "soon", "a time from 0s to 1d"),
     ("queue_workers", 0, "a whole number from 1 to 10000"),
+    ("dashboard", "x", "true or false"),
+    ("session_span", "8d", "a time from 1m to 7d"),
     ("log_json", "x", "true or false"),
     ("log_level", "loud", "one of debug, info, warning, error"),
     ("max_event_bytes", "17MiB", "a size from 1 KiB to 16 MiB"),
@@ -180,6 +185,7 @@ REFUSED = [
     ("max_steps", "many", "a whole number from 1 to 1000000"),
     ("call_timeout", "2 weeks", "a time from 1s to 1d"),
     ("fetch_timeout", "0s", "a time from 1s to 1d"),
+    ("endpoint_silence", "0s", "a time from 1s to 1d"),
     ("lease", "0", "a time from 1s to 1h"),
     ("continue_calls", -1, "a whole number from 0 to 10000"),
     ("continue_span", "2h", "a time from 0s to 1h"),
@@ -268,6 +274,7 @@ SECRETS = {
     "ORCHESTRATOR_DATABASE_URL": "postgres://shop:hunter2@h/x?sslpassword=hunter3",
     "ORCHESTRATOR_BROKER_URL": "amqp://shop:hunter4@sl/ash@h",
     "ORCHESTRATOR_EVENT_KEYS": "hunter5,hunter6",
+    "ORCHESTRATOR_BROKER_OPTIONS": '{"predefined_queues": {"q": {"secret_access_key": "hunter7"}}}',
     "ORCHESTRATOR_SIGNING_KEY": "signkey-prod-decade",
     "ORCHESTRATOR_SIGNING_KEY_FALLBACK": "facade",
 }
@@ -286,7 +293,13 @@ def test_no_secret_is_shown_or_printed():
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("signing_key", "hunter2"), ("event_keys", "hunter 2"), ("database_url", "u:hunter2@h/x")]
+    ("name", "value"),
+    [
+        ("signing_key", "hunter2"),
+        ("broker_options", "hunter2"),
+        ("event_keys", "hunter 2"),
+        ("database_url", "u:hunter2@h/x"),
+    ],
 )
 def test_a_refusal_does_not_repeat_a_secret(name: str, value: str):
     with pytest.raises(ConfigError) as refusal:

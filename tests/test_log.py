@@ -90,6 +90,8 @@ SECRETS = [
     ("url", "postgres://shop:s3cret@h/x", "postgres://shop:***@h/x"),
     ("error", "cannot reach amqp://shop:s3cret@h", "cannot reach amqp://shop:***@h"),
     ("line", ["redis://:s3cret@h"], ["redis://:***@h"]),
+    ("url", "redis://h:1/0?password=s3@cret", "redis://h:***"),
+    ("url", "redis://u:s3@h/0?password=s3cr@et&x=1", "redis://u:***"),
     ("note", "signkey-prod-0123abcd", "signkey-prod-***"),
     ("keyboard", "qwerty", "qwerty"),
     ("monkey", "see", "see"),

@@ -90,13 +90,15 @@ def _prepare(instance: Any = None, **_: Any) -> None:
     """Before the pool is there: take our queues whatever the command line named, or end with one sentence why not."""
     if instance is None or _setup is None or WorkerStep not in instance.app.steps["worker"]:
         return
+    config = _setup.config()
     try:
-        runtime.prepare(_setup.config(), guest=_setup.guest)
+        runtime.prepare(config, guest=_setup.guest)
     except OrchestratorError as error:
         raise SystemExit(f"orchestrator: {error.message}") from None
+    told = broker.of(config) or broker.NOWHERE
     names = [broker.RUNNER_QUEUE, broker.EXECUTOR_QUEUE] if _setup.guest else []
     for name in (*names, *(broker.app_queue(app) for app, registry in _setup.apps.items() if not registry.empty)):
-        instance.app.amqp.queues.select_add(broker.queue(name))
+        instance.app.amqp.queues.select_add(told.queue(name))
 
 
 def _start(*, forked: bool) -> Runtime:

@@ -15,6 +15,7 @@ from orchestrator.engine.parts import Parts
 from orchestrator.engine.poll import Poller
 from orchestrator.engine.register import add_url
 from orchestrator.errors import ConfigError
+from orchestrator.queue import broker
 from orchestrator.queue.announce import Announcer, BrokerAnnouncer
 from orchestrator.queue.local import LocalQueue, Own, Shared
 from orchestrator.sdk.function import Registry
@@ -72,12 +73,13 @@ def start(config: Config, executors: int, apps: Mapping[str, Registry], *, guest
     queue = LocalQueue(clock)
     pool = Pool[Held](executors)
     local = LocalDriver(apps)
-    others: Announcer = BrokerAnnouncer(config.broker_url) if config.broker_url else Own(queue, local.holds)
+    told = broker.of(config)
+    others: Announcer = BrokerAnnouncer(told) if told else Own(queue, local.holds)
     announcer = Shared(queue, others, lambda: max(0, pool.room - queue.depth), clock, local.holds)
     parts = bootstrap.parts(config, database_url, announcer, clock=clock, local=local)
-    if not config.broker_url:
+    if told is None:
         _log.warning("no broker set", way_out="give ORCHESTRATOR_BROKER_URL one; until then workers look for work")
-    every = SWEEP if config.broker_url else SWEEP_ALONE
+    every = SWEEP if told else SWEEP_ALONE
     worker = InProcessWorker(parts, queue, pool, alone=False, drain=config.grace, sweep_every=every)
     patiently(lambda: declare_all(parts, apps))
     worker.start()
@@ -85,7 +87,7 @@ def start(config: Config, executors: int, apps: Mapping[str, Registry], *, guest
         "worker ready",
         owner=parts.holdings.owner,
         executors=executors,
-        broker=bool(config.broker_url),
+        broker=told is not None,
         apps=[name for name, registry in apps.items() if not registry.empty],
     )
     return Runtime(worker, parts, _poller(config, parts))

@@ -15,12 +15,17 @@ from orchestrator import __version__, log
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.recover import recover
 from orchestrator.engine.retain import PIECE, Retainer
+from orchestrator.engine.tally import PIECE as TALLY
+from orchestrator.engine.tally import Teller
 from orchestrator.queue.admit import set_right
 from orchestrator.queue.local import LocalQueue
 from orchestrator.queue.sweep import GRACE, MOST, Sweeps, tidy
 from orchestrator.store import losses, workers
+from orchestrator.store.disturbance import undisturbed
 
 _log = log.get(__name__)
+#: Not the global one, which users seed and processes inherit.
+_CHANCE = random.SystemRandom()
 
 #: How often due jobs are looked for.
 SWEEP = timedelta(seconds=1)
@@ -61,6 +66,7 @@ class Sweeper:
         #: Without a broker nobody announces to this process what others made: nothing is left to them.
         self._grace = GRACE if every >= SWEEP else timedelta()
         self._retainer = Retainer(parts)
+        self._teller = Teller(parts)
         self._missing: set[str] = set()
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweeper", daemon=True)
@@ -82,10 +88,14 @@ class Sweeper:
         """End after the chore in hand."""
         self._stopped.set()
         try:
-            with self._parts.database.write() as conn:
-                workers.leave(conn, self._presence.owner)
+            self._leave()
         except Exception as error:  # the database is away: who stays unseen is forgotten in time
             _log.debug("worker left unseen", error=f"{type(error).__name__}: {error}")
+
+    @undisturbed
+    def _leave(self) -> None:
+        with self._parts.database.write() as conn:
+            workers.leave(conn, self._presence.owner)
 
     def _run(self) -> None:
         chores = self._chores()
@@ -102,6 +112,7 @@ class Sweeper:
             _Chore("judge", JUDGE, self._judge),
             _Chore("recover", RECOVER, self._recover),
             _Chore("retain", PIECE, self._retainer.work),
+            _Chore("tally", TALLY, self._teller.work),
             _Chore("sign", workers.EVERY, self._give_sign),
             _Chore("tidy", TIDY, lambda: tidy(self._parts.database, self._parts.clock.now())),
             _Chore("slots", TIDY, self._set_right),
@@ -115,6 +126,7 @@ class Sweeper:
     def _set_right(self) -> None:
         set_right(self._parts.database, self._parts.announcer, self._parts.clock.now())
 
+    @undisturbed
     def _give_sign(self) -> None:
         sign = workers.Sign(
             owner=self._presence.owner,
@@ -135,7 +147,7 @@ class Sweeper:
             if not self._stopped.is_set():
                 _log.exception("sweeper crashed", chore=chore.name)
         # Jitter, so that the sweepers of many workers do not come together.
-        chore.next_at = time.monotonic() + chore.every.total_seconds() * random.uniform(0.9, 1.1)
+        chore.next_at = time.monotonic() + chore.every.total_seconds() * _CHANCE.uniform(0.9, 1.1)
 
     def _sweep(self, grace: timedelta | None = None) -> None:
         grace = self._grace if grace is None else grace

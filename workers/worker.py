@@ -100,6 +100,7 @@ class Worker:
 
     def _beat(self) -> None:
         every = self._parts.holdings.span / 3 / timedelta(seconds=1)
+        self.beat()  # Nothing is held yet; but from now on it is known how long ago the last one was.
         while not self._stopped.wait(every):
             self.beat()
 

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
+from orchestrator.store.mysql import NAMES as MYSQLS
 from orchestrator.store.types import LongText, Moment, Ulid
 
 revision = "0001"
@@ -93,39 +94,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("key", name=op.f("uq_jobs_key")),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_jobs_held", "jobs", ["id"], unique=False, **_where("state = 0"))
-    op.create_index(
-        "ix_jobs_dead",
-        "jobs",
-        ["id"],
-        unique=False,
-        sqlite_where=sa.text("state = 5"),
-        postgresql_where=sa.text("state = 5"),
-    )
-    op.create_index(
-        "ix_jobs_leased",
-        "jobs",
-        ["id"],
-        unique=False,
-        sqlite_where=sa.text("state = 3"),
-        postgresql_where=sa.text("state = 3"),
-    )
-    op.create_index(
-        "ix_jobs_ready",
-        "jobs",
-        ["run_at"],
-        unique=False,
-        sqlite_where=sa.text("state = 2"),
-        postgresql_where=sa.text("state = 2"),
-    )
-    op.create_index(
-        "ix_jobs_parked",
-        "jobs",
-        ["waits_at", "lane", "rank", "id"],
-        unique=False,
-        sqlite_where=sa.text("state = 1"),
-        postgresql_where=sa.text("state = 1"),
-    )
+    _index_states()
     op.create_index(op.f("ix_jobs_run_id"), "jobs", ["run_id"], unique=False)
     op.create_table(
         "keys",
@@ -214,8 +183,23 @@ def upgrade() -> None:
     # ### end Alembic commands ###
 
 
+def _index_states() -> None:
+    if op.get_bind().dialect.name in MYSQLS:  # it has no partial indexes
+        op.create_index("ix_jobs_state", "jobs", ["state", "run_at"], unique=False)
+    else:
+        op.create_index("ix_jobs_held", "jobs", ["id"], unique=False, **_where("state = 0"))
+        op.create_index("ix_jobs_dead", "jobs", ["id"], unique=False, **_where("state = 5"))
+        op.create_index("ix_jobs_leased", "jobs", ["id"], unique=False, **_where("state = 3"))
+        op.create_index("ix_jobs_ready", "jobs", ["run_at"], unique=False, **_where("state = 2"))
+    op.create_index("ix_jobs_parked", "jobs", ["waits_at", "lane", "rank", "id"], unique=False, **_where("state = 1"))
+
+
 def downgrade() -> None:
     """Drop the tables."""
+    if op.get_bind().dialect.name in MYSQLS:  # an index that a foreign key needs goes with its table only
+        for table in ("triggers", "functions", "steps", "runs", "keys", "jobs", "history", "events", "apps"):
+            op.drop_table(table)
+        return
     op.drop_index(op.f("ix_triggers_event"), table_name="triggers")
     op.drop_table("triggers")
     op.drop_index(op.f("ix_functions_app_id"), table_name="functions")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from orchestrator.store.mysql import NAMES as MYSQLS
 from orchestrator.store.types import LongText, Moment, Ulid
 
 revision = "0002"
@@ -156,7 +157,11 @@ def _make_pools() -> None:
         sa.PrimaryKeyConstraint("key", name=op.f("pk_pools")),
     )
     waiting = sa.text("waiting > 0")
-    op.create_index("ix_pools_waiting", "pools", ["key"], unique=False, sqlite_where=waiting, postgresql_where=waiting)
+    # MySQL has no partial indexes.
+    first = ["waiting"] if op.get_bind().dialect.name in MYSQLS else []
+    op.create_index(
+        "ix_pools_waiting", "pools", [*first, "key"], unique=False, sqlite_where=waiting, postgresql_where=waiting
+    )
     op.create_table(
         "slots",
         sa.Column("id", _Serial, autoincrement=True, nullable=False),

@@ -18,7 +18,7 @@ from orchestrator.engine.progress import wire_events
 from orchestrator.errors import ConfigError
 from orchestrator.ids import new_ulid
 from orchestrator.protocol.events import parse_events
-from orchestrator.queue.announce import Announcer, BrokerAnnouncer, Silence
+from orchestrator.queue.announce import announcer
 from orchestrator.sdk.asks import new_events
 from orchestrator.sdk.triggers import NewEvent
 from orchestrator.store import schema
@@ -65,5 +65,4 @@ def _made(celery: Celery | None) -> Ingest:
             "orchestrator's workers share"
         )
     schema.check(config.database_url)
-    announcer: Announcer = BrokerAnnouncer(config.broker_url) if config.broker_url else Silence()
-    return Ingest(bootstrap.parts(config, config.database_url, announcer, clock=SystemClock()))
+    return Ingest(bootstrap.parts(config, config.database_url, announcer(config), clock=SystemClock()))

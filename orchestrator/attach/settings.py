@@ -14,9 +14,13 @@ if TYPE_CHECKING:
 
 
 def configuration(celery: Celery | None) -> config.Config:
-    """The settings; without a broker of our own, hints go over the application's.  Raises `ConfigError`."""
+    """The settings; without a broker of our own, hints go over the application's, with its options.
+
+    Raises `ConfigError`.
+    """
     settings = config.load(os.environ, {"mode": "start"}, config.find_file(os.environ, Path.cwd()))
     own = celery.conf.broker_write_url or celery.conf.broker_url if celery is not None else None
     if settings.broker_url is None and own:
-        return replace(settings, broker_url=str(own))
+        theirs = dict(celery.conf.broker_transport_options or {}) if celery is not None else {}
+        return replace(settings, broker_url=str(own), broker_options=settings.broker_options or theirs)
     return settings

@@ -12,9 +12,10 @@ from functools import partial
 
 from orchestrator import bootstrap
 from orchestrator.clock import Clock
-from orchestrator.config import Config, mask_url
+from orchestrator.config import Config
 from orchestrator.engine.examine import Examiner
 from orchestrator.errors import ConfigError
+from orchestrator.masking import mask_urls
 from orchestrator.store import checkup, schema, workers
 from orchestrator.store.database import POOL_SIZE, Connection
 
@@ -83,7 +84,8 @@ def of_database(config: Config, clock: Clock) -> Iterator[Finding]:
         )
         return
     with checkup.connect(url) as conn:
-        yield Finding("database", Verdict.OK, f"{checkup.version(conn)} at {mask_url(url)}")
+        yield Finding("database", Verdict.OK, f"{checkup.version(conn)} at {mask_urls(url)}")
+        yield from guarded("database settings", "", lambda: _settings(conn))
         complaint = schema.complaint(schema.current(url))
         if complaint is not None:
             yield Finding("schema", Verdict.FAIL, *_halves(complaint))
@@ -99,6 +101,11 @@ def of_database(config: Config, clock: Clock) -> Iterator[Finding]:
 def _halves(sentence: str) -> tuple[str, str]:
     said, _, way_out = sentence.partition(": ")
     return said, way_out
+
+
+def _settings(conn: Connection) -> Iterator[Finding]:
+    for said, way_out in checkup.shortcomings(conn):
+        yield Finding("database settings", Verdict.FAIL, said, way_out)
 
 
 def _writing(conn: Connection) -> Iterator[Finding]:
@@ -177,10 +184,12 @@ def of_broker(config: Config) -> Iterator[Finding]:
         said = "not set: workers look for work four times a second"
         yield Finding("broker", Verdict.WARN, said, "set CLOUDAMQP_URL, REDIS_URL or ORCHESTRATOR_BROKER_URL")
         return
-    from orchestrator.queue import probe
+    from orchestrator.queue import broker, probe
 
-    version = probe.round_trip(url)
-    yield Finding("broker", Verdict.OK, f"{version} at {mask_url(url)}: a message went and came back")
+    told = broker.of(config)
+    assert told is not None
+    seen = probe.round_trip(told)
+    yield Finding("broker", Verdict.OK, f"{mask_urls(url)} is {seen}")
     if url.startswith("rediss:") and "ssl_cert_reqs=" not in url.lower().replace("ssl_cert_reqs=none", ""):
         said = "not checked: whoever sits between could read the password"
         way_out = "where its certificate is signed by an authority, add ?ssl_cert_reqs=required to the URL"
@@ -192,7 +201,7 @@ def of_app(config: Config, url: str, clock: Clock) -> Iterator[Finding]:
     kind = bootstrap.kind(config)
     keys = bootstrap.signing_keys(config)
     found = Examiner(bootstrap.http_client(config), clock, kind, keys, config.event_keys).examine(url)
-    check = f"app {mask_url(url)}"
+    check = f"app {mask_urls(url)}"
     if found.refused is not None:
         yield Finding(check, Verdict.FAIL, *_halves(found.refused))
         return
@@ -230,7 +239,7 @@ def guarded(check: str, way_out: str, look: Callable[[], Iterable[Finding]]) -> 
         yield Finding(check, Verdict.FAIL, f"{error.name} is not installed", "install the extra that brings it")
     except Exception as error:  # drivers and transports raise whatever they like
         first = next(iter(str(error).splitlines()), "") or type(error).__name__
-        yield Finding(check, Verdict.FAIL, mask_url(first), way_out)
+        yield Finding(check, Verdict.FAIL, mask_urls(first), way_out)
 
 
 def all_of(config: Config, apps: Sequence[str], clock: Clock) -> Iterator[Finding]:
@@ -240,4 +249,4 @@ def all_of(config: Config, apps: Sequence[str], clock: Clock) -> Iterator[Findin
     yield from guarded("database", reach, lambda: of_database(config, clock))
     yield from guarded("broker", reach, lambda: of_broker(config))
     for url in apps:
-        yield from guarded(f"app {mask_url(url)}", reach, partial(of_app, config, url, clock))
+        yield from guarded(f"app {mask_urls(url)}", reach, partial(of_app, config, url, clock))

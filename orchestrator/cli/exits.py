@@ -25,4 +25,5 @@ class Exit(IntEnum):
     REFUSED = 6, "the server refused the request"
     SCHEMA = 7, "the database is not at the revision this version needs"
     UNWELL = 8, "`doctor` found something that does not work"
+    RUN_FAILED = 9, "the run that was watched did not complete"
     INTERRUPTED = 130, "ended by Ctrl-C"

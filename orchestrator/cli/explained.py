@@ -10,7 +10,7 @@ import click
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.problem import Problem
 from orchestrator.cli.terminal import escape
-from orchestrator.errors import ConfigError
+from orchestrator.errors import OrchestratorError
 
 
 @contextmanager
@@ -18,7 +18,7 @@ def explained() -> Iterator[None]:
     """Turn what a database driver raises, whose classes differ by driver, into its first line and an exit code."""
     try:
         yield
-    except (click.ClickException, ConfigError):
+    except (click.ClickException, OrchestratorError):
         raise
     except ModuleNotFoundError as error:
         raise Problem(f"the database's driver is not installed: {error.name}", Exit.CONFIG) from error

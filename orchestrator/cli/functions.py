@@ -1,4 +1,4 @@
-"""`orchestrator functions set`: what an operator may say of a function, and its SDK cannot."""
+"""`orchestrator functions`: what apps declare, and what an operator may say of a function while its SDK cannot."""
 
 from __future__ import annotations
 
@@ -9,21 +9,52 @@ import click
 
 from orchestrator.cli.exits import Exit
 from orchestrator.cli.problem import Problem
-from orchestrator.cli.remote import Server, server_option
-from orchestrator.cli.terminal import escape
+from orchestrator.cli.remote import JsonObject, Server, server_option
+from orchestrator.cli.shown import as_object, as_objects, colours, print_json, print_lines
+from orchestrator.cli.table import Cell, table
+from orchestrator.cli.terminal import escape, shorten
 
 _SETTINGS = {"wait-look-back": "wait_look_back"}
 _VALUES = {"true": True, "false": False}
 
 
 @click.group(
+    invoke_without_command=True,
     epilog="""\b
 Examples:
+  orchestrator functions
+  orchestrator functions --app shop --json | jq '.[].config.triggers'
   orchestrator functions set shop-order-paid wait-look-back=true
 """,
 )
-def functions() -> None:
-    """Set what the SDKs cannot say of a function."""
+@click.option("--app", metavar="NAME", help="Only functions of this app.")
+@server_option
+@click.pass_context
+def functions(ctx: click.Context, app: str | None, server: Server, as_json: bool) -> None:
+    """List the functions; or `set` what the SDKs cannot say of one."""
+    if ctx.invoked_subcommand is not None:
+        return
+    names = [app] if app else [str(it["name"]) for it in _apps(server) if it.get("name")]
+    found = [it for name in names for it in as_objects(server.array(f"/v1/apps/{quote(name, safe='')}/functions"))]
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        click.echo("no function yet: orchestrator sync URL asks an app for its functions", err=True)
+        return
+    print_lines(table(("FUNCTION", "NAME", "TRIGGERS", "STATE"), [_row(it) for it in found], colours()))
+
+
+def _apps(server: Server) -> list[JsonObject]:
+    return as_objects(server.request("GET", "/v1/apps").get("data"))
+
+
+def _row(function: JsonObject) -> list[Cell | str]:
+    triggers = as_objects(as_object(function.get("config")).get("triggers"))
+    shown = ", ".join(str(it.get("event") or it.get("cron") or "?") for it in triggers)
+    state = Cell("removed", "dim") if function.get("archived_at") else Cell("active", "green")
+    state = Cell("paused", "yellow") if function.get("paused_at") else state
+    return [str(function.get("id", "?")), str(function.get("name", "?")), shorten(shown or "-", 60), state]
 
 
 @functions.command(

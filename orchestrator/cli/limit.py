@@ -1,4 +1,4 @@
-"""`orchestrator limit`: how many calls a function makes at once, set by an operator without a deploy."""
+"""`orchestrator limit`: calls at once, and starts within a period, set by an operator without a deploy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from orchestrator.cli.problem import Problem
 from orchestrator.cli.remote import Server, server_option
 from orchestrator.cli.terminal import escape
 
-_SETTING = re.compile(r"concurrency=([1-9][0-9]{0,8}|declared)")
+_NUMBER = "[1-9][0-9]{0,8}"
+_CALLS = re.compile(rf"concurrency=(?:({_NUMBER})|declared)")
+_STARTS = re.compile(rf"(throttle|rate-limit)=(?:({_NUMBER})/([^/]+)|declared)")
 
 
 @click.command(
@@ -22,26 +24,43 @@ Examples:
   orchestrator limit shop-import concurrency=5
   orchestrator limit shop-import concurrency=5 --key event.data.userId
   orchestrator limit shop-import concurrency=declared
+  orchestrator limit shop-import throttle=10/1m
+  orchestrator limit shop-import rate-limit=100/1h
+  orchestrator limit shop-import throttle=declared
 """,
 )
 @click.argument("slug", metavar="FUNCTION")
-@click.argument("setting", metavar="concurrency=N")
+@click.argument("setting", metavar="SETTING")
 @click.option("--key", metavar="EXPR", help='The key of the limit that is meant, if there are several ("": without).')
 @server_option
 def limit(slug: str, setting: str, key: str | None, server: Server, as_json: bool) -> None:
-    """Let FUNCTION make N calls at once, in place of what its app declares (N: declared ends that).
+    """Set a limit of FUNCTION in place of what its app declares.
 
-    It counts at once, also for calls that wait, and stays through deploys of the app.
+    SETTING is concurrency=N (calls at once), throttle=N/PERIOD or rate-limit=N/PERIOD (starts within a period, such as
+    10/1m), or one of the three with the value declared, which ends that. It counts at once, also for what waits, and
+    stays through deploys of the app.
     """
-    found = _SETTING.fullmatch(setting)
-    if found is None:
-        raise Problem(f"the setting must be concurrency=N or concurrency=declared, not {setting!r}", Exit.USAGE)
-    wanted = None if found[1] == "declared" else int(found[1])
-    body: dict[str, object] = {"concurrency": wanted}
+    body = _body(setting)
     if key is not None:
+        if "concurrency" not in body:
+            raise Problem("--key is for concurrency: a function has one throttle and one rate limit", Exit.USAGE)
         body["concurrency_key"] = key
     answer = server.request("PATCH", f"/v1/functions/{quote(slug, safe='')}", body).get("data")
     if as_json:
         click.echo(json.dumps(answer, indent=2))
         return
-    click.echo(f"{escape(slug)}: concurrency is {'as declared' if wanted is None else wanted}")
+    name, _, value = setting.partition("=")
+    click.echo(f"{escape(slug)}: {name} is {'as declared' if value == 'declared' else escape(value)}")
+
+
+def _body(setting: str) -> dict[str, object]:
+    if found := _CALLS.fullmatch(setting):
+        return {"concurrency": int(found[1]) if found[1] else None}
+    if found := _STARTS.fullmatch(setting):
+        starts = {"limit": int(found[2]), "period": found[3]} if found[2] else None
+        return {found[1].replace("-", "_"): starts}
+    raise Problem(
+        "the setting must be concurrency=N, throttle=N/PERIOD or rate-limit=N/PERIOD (such as 10/1m), or one of them "
+        f"with =declared, not {setting!r}",
+        Exit.USAGE,
+    )

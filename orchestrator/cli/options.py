@@ -19,7 +19,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 #: Flags of Inngest's server that have no meaning here, and whether they take a value.
 FOREIGN: Mapping[str, bool] = {
     "--tick": True,
-    "--no-ui": False,
     "--redis-uri": True,
     "--sqlite-dir": True,
     "--connect-gateway-port": True,
@@ -45,6 +44,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--state-dir", metavar="DIR", help="Where kept state lives.  [default: .orchestrator]"),
     click.option("--no-discovery", is_flag=True, help="Do not look for apps on the usual ports."),
     click.option("--no-poll", is_flag=True, help="Do not ask the apps again whether they changed."),
+    click.option("--no-ui", "no_dashboard", is_flag=True, help="Serve no dashboard."),
     click.option("--poll-interval", metavar="TIME", help="Time between two such questions.  [default: 5s]"),
     click.option("--retry-interval", metavar="TIME", help="Time between attempts.  [default: growing intervals]"),
     click.option("--queue-workers", metavar="N", help="Calls that may be under way at once.  [default: 100]"),
@@ -97,6 +97,7 @@ _FLAG_NAMES = (
     "state_dir",
     "no_discovery",
     "no_poll",
+    "no_dashboard",
     "poll_interval",
     "retry_interval",
     "queue_workers",

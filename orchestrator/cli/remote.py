@@ -31,13 +31,27 @@ JsonObject = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One server; `signing_key` authenticates us where it wants that."""
+    """One server; an API token, or else a signing key, authenticates us where it wants that."""
 
     url: str
     signing_key: str | None = None
+    token: str | None = None
 
     def request(self, method: str, path: str, body: object = None) -> JsonObject:
         """Send one request and return the JSON object answered; raises `Problem` for everything else."""
+        answer = self._ask(method, path, body)
+        if not isinstance(answer, dict):
+            raise self._strange()
+        return answer
+
+    def array(self, path: str) -> list[Any]:
+        """Ask for a JSON array, as a few old routes answer."""
+        answer = self._ask("GET", path)
+        if not isinstance(answer, list):
+            raise self._strange()
+        return answer
+
+    def _ask(self, method: str, path: str, body: object = None) -> Any:
         request = Request(self.url + path, method=method, headers=self._headers())
         if body is not None:
             request.data = json.dumps(body).encode()
@@ -55,28 +69,30 @@ class Server:
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json", "User-Agent": "orchestrator-cli"}
-        if self.signing_key:
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        elif self.signing_key:
             headers["Authorization"] = f"Bearer {_hashed(self.signing_key)}"
         return headers
 
-    def _parse(self, raw: bytes) -> JsonObject:
+    def _parse(self, raw: bytes) -> Any:
         if not raw.strip():
             return {}
         try:
-            answer = json.loads(raw)
+            return json.loads(raw)
         except ValueError:
-            answer = None
-        if not isinstance(answer, dict):
-            raise self._silent("answers, but not as an orchestrator does; is --server right?")
-        return answer
+            raise self._strange() from None
+
+    def _strange(self) -> Problem:
+        return self._silent("answers, but not as an orchestrator does; is --server right?")
 
     def _refused(self, status: int, location: str | None, raw: bytes) -> Problem:
         if location:
             return self._silent(f"sends us on to {escape(location)}; give that address as --server")
         if status == 401:
             return Problem(
-                "the server does not know us: set ORCHESTRATOR_SIGNING_KEY (for `send`: ORCHESTRATOR_EVENT_KEY) "
-                "to a key that it has",
+                "the server does not know us: set ORCHESTRATOR_SIGNING_KEY to its key, or ORCHESTRATOR_API_TOKEN to "
+                "one of its tokens (for `send`: ORCHESTRATOR_EVENT_KEY to one of its event keys)",
                 Exit.REFUSED,
             )
         code = _CODES.get(status, Exit.REFUSED if status < 500 else Exit.FAILED)
@@ -113,11 +129,14 @@ def server_option(command: Command) -> Command:
 
 
 def server_at(url: str, env: Mapping[str, str]) -> Server:
-    """The server at a URL, with the signing key of the environment if there is one."""
+    """The server at a URL, with the token or the signing key of the environment if there is one."""
     if not re.fullmatch(r"https?://[^\s/?#]+[^\s?#]*", url):
         raise Problem(f"--server must be a URL that starts with http:// or https://; {url!r} is not", Exit.USAGE)
     key = env.get("ORCHESTRATOR_SIGNING_KEY") or env.get("INNGEST_SIGNING_KEY")
-    return Server(url.rstrip("/"), key or None)
+    token = env.get("ORCHESTRATOR_API_TOKEN", "").strip()
+    if not token.isascii() or not token.isprintable():
+        raise Problem("ORCHESTRATOR_API_TOKEN holds characters that no token has", Exit.CONFIG)
+    return Server(url.rstrip("/"), key or None, token or None)
 
 
 class _NoRedirects(HTTPRedirectHandler):

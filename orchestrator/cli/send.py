@@ -37,7 +37,7 @@ Examples:
 @server_option
 def send(name: str, data: str, event_id: str | None, event_key: str, server: Server, as_json: bool) -> None:
     """Send the event NAME with DATA, a JSON object."""
-    event: dict[str, Any] = {"name": name, "data": _data(data)}
+    event: dict[str, Any] = {"name": name, "data": json_object(data)}
     if event_id:
         event["id"] = event_id
     key = quote(event_key.split(",")[0].strip(), safe="")
@@ -51,7 +51,8 @@ def send(name: str, data: str, event_id: str | None, event_key: str, server: Ser
     click.echo(f"sent {escape(name)}  {escape(ids[0])}")
 
 
-def _data(text: str) -> dict[str, Any]:
+def json_object(text: str) -> dict[str, Any]:
+    """The JSON object in an argument, or in standard input where that is `-`."""
     text = sys.stdin.read() if text == "-" else text
     try:
         data = json.loads(text, parse_constant=_no_constant)

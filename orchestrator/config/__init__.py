@@ -11,7 +11,6 @@ the names of platforms mean nothing: a developer's DATABASE_URL is that of the a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -33,6 +32,7 @@ from orchestrator.config.kinds import (
     MINUTE,
     MODULES,
     NETWORKS,
+    OBJECT,
     PORT,
     SECOND,
     SIGNING,
@@ -45,6 +45,7 @@ from orchestrator.config.kinds import (
     whole,
 )
 from orchestrator.errors import ConfigError
+from orchestrator.masking import mask_urls
 
 PREFIX = "ORCHESTRATOR_"
 FILE_NAMES = ("orchestrator.toml", "inngest.json")
@@ -85,6 +86,10 @@ class Config:
     database_url: str | None = _setting(None, DATABASE, inngest=("POSTGRES_URI",), platform=("DATABASE_URL",))
     #: None: hints stay in the process, or the sweeper finds the work.
     broker_url: str | None = _setting(None, BROKER, platform=("CLOUDAMQP_URL", "REDIS_URL"))
+    #: Told to Kombu's transport beside our own options, such as the region and queues of SQS.
+    broker_options: Mapping[str, Any] | None = _setting(None, OBJECT, secret=True)
+    #: RabbitMQ's kinds of queues.
+    broker_queue_type: str = _setting("classic", choice("classic", "quorum"))
     persist: bool = _setting(False, TRUTH, inngest=("PERSIST",))
     state_dir: Path = _setting(Path(".orchestrator"), DIRECTORY)
 
@@ -107,6 +112,11 @@ class Config:
     retry_interval: timedelta = _setting(0 * SECOND, span(0 * SECOND, DAY), inngest=("RETRY_INTERVAL",))
     queue_workers: int = _setting(100, whole(1, 10_000), inngest=("QUEUE_WORKERS",))
 
+    #: Serve pages for people, too.
+    dashboard: bool = _setting(True, TRUTH, inngest=("!NO_UI",))
+    #: How long somebody who signed in stays so without doing anything; a week at most.
+    session_span: timedelta = _setting(12 * HOUR, span(MINUTE, 7 * DAY))
+
     log_json: bool = _setting(False, TRUTH, aliases=("JSON",), inngest=("JSON",))
     log_level: str = _setting("info", LEVELS, inngest=("LOG_LEVEL",))
 
@@ -121,6 +131,8 @@ class Config:
     call_timeout: timedelta = _setting(2 * HOUR, span(SECOND, DAY))
     #: The longest one request for an app (`step.fetch`, `step.ai.infer`) may last, with its redirects.
     fetch_timeout: timedelta = _setting(10 * MINUTE, span(SECOND, DAY))
+    #: A durable endpoint may go on without a word for this long before the server takes its run over.
+    endpoint_silence: timedelta = _setting(5 * MINUTE, span(SECOND, DAY))
     lease: timedelta = _setting(30 * SECOND, span(SECOND, HOUR))
     #: How many calls, and for how long, a worker goes on with one run before it announces the rest.
     continue_calls: int = _setting(50, whole(0, 10_000))
@@ -294,10 +306,4 @@ def _did_you_mean(name: str) -> str:
 def _shown(setting: _Setting, value: Any) -> str:
     if setting.secret and value:
         return f"{len(value)} set (hidden)" if isinstance(value, tuple) else "set (hidden)"
-    return mask_url(show(value, size="a size" in setting.may_be))
-
-
-def mask_url(text: str) -> str:
-    """Hide the secrets of whatever URLs are in a text."""
-    text = re.sub(r"(://[^:/?#\s]*:).*@", r"\1***@", text)
-    return re.sub(r"([?&;]\w*(?:password|secret|token|key)\w*=)[^&;\s'\"]*", r"\1***", text, flags=re.IGNORECASE)
+    return mask_urls(show(value, size="a size" in setting.may_be))

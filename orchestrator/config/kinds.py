@@ -146,6 +146,15 @@ def _network(text: str) -> str:
     return str(ip_network(text, strict=False))
 
 
+def _object(value: Any) -> Mapping[str, Any]:
+    import json
+
+    parsed = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(parsed, dict):
+        raise ValueError
+    return parsed
+
+
 def _path(value: Any) -> Path:
     if not str(value).strip():
         raise ValueError
@@ -169,4 +178,5 @@ MODULES = (
 )
 DATABASE = _database_url, "a URL such as postgresql://user:password@host/name, mysql://... or sqlite:///file"
 BROKER = _matching(r"[a-z][a-z0-9+.-]*://\S*"), "a URL such as amqp://host, redis://host:6379/0 or sqs://"
+OBJECT = _object, "a JSON object"
 LEVELS = choice("debug", "info", "warning", "error", also={"trace": "debug", "warn": "warning"})

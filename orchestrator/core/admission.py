@@ -69,6 +69,10 @@ class Asked:
         """What is still asked when a timer starts what waited behind the first options."""
         return replace(self, rate=None, debounce=None, batch=None)
 
+    def as_rerun(self) -> Asked:
+        """What is still asked when somebody runs again what was started before: its pace, and its place."""
+        return Asked(throttle=self.throttle, priority=self.priority)
+
 
 def asks(function: Function) -> bool:
     """Whether a function has an option that concerns its starts."""

@@ -80,6 +80,8 @@ class SaveStep:
     counted: bool = False
     #: The step has no row yet.  Otherwise name, op and input stay as they are.
     fresh: bool = False
+    #: What an invoke sent, or what a wait was answered by.
+    event_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,11 +147,21 @@ def invoked_event(invocation: Invocation, now: datetime, new_id: str) -> Event:
         },
         ensure_ascii=False,
     )
-    # Last, so that it counts even where the data have a member of that name.
-    members = invocation.data.strip()[1:-1].strip()
-    data = "{" + (members + "," if members else "") + f'"_inngest":{about}}}'
     ts = int(now.timestamp() * 1000)
+    data = _with_about(invocation.data, about)
     return Event(new_id, FUNCTION_INVOKED, data, ts, now, user=invocation.user, v=invocation.v)
+
+
+def ordered_event(
+    function: str, data: str, user: str | None, now: datetime, new_id: str, run_id: str | None = None
+) -> Event:
+    """The event that starts a function because somebody outside wants it; `data` is a JSON object.
+
+    `run_id` is the id that the run gets (None: any).
+    """
+    told = {"fn_id": function, "type": "api"} | ({"run_id": run_id} if run_id is not None else {})
+    about = json.dumps(told, ensure_ascii=False)
+    return Event(new_id, FUNCTION_INVOKED, _with_about(data, about), int(now.timestamp() * 1000), now, user=user)
 
 
 def deferred_event(function: str, data: str, about: dict[str, str], key: str, now: datetime, new_id: str) -> Event:
@@ -159,10 +169,14 @@ def deferred_event(function: str, data: str, about: dict[str, str], key: str, no
 
     `about` says who deferred it; `key` is the event's own id, so that it starts the function only once.
     """
-    known = json.dumps({"fn_slug": function} | about, ensure_ascii=False)
-    members = data.strip()[1:-1].strip()
-    text = "{" + (members + "," if members else "") + f'"_inngest":{known}}}'
+    text = _with_about(data, json.dumps({"fn_slug": function} | about, ensure_ascii=False))
     return Event(new_id, DEFERRED_SCHEDULE, text, int(now.timestamp() * 1000), now, external_id=key)
+
+
+def _with_about(data: str, about: str) -> str:
+    """The data (a JSON object) and what the server says of them: last, so that it counts whatever the data have."""
+    members = data.strip()[1:-1].strip()
+    return "{" + (members + "," if members else "") + f'"_inngest":{about}}}'
 
 
 def _text(value: str) -> str:

@@ -62,6 +62,17 @@ class Pace:
         gap = -(-(throttle.period // _MICROSECOND) // (throttle.limit - grouped)) * _MICROSECOND
         return cls(gap, throttle.burst + grouped, arrival)
 
+    def changed(self, throttle: Throttle, now: datetime) -> Pace:
+        """The pace that a throttle asks for by now: one new gap after the last start, and as far ahead as before."""
+        new = Pace.of(throttle)
+        if self.arrival is None or new.gap == self.gap:
+            return replace(new, arrival=self.arrival)
+        last = self.arrival - self.gap
+        if last <= now:
+            return replace(new, arrival=last + new.gap)
+        ahead, old, gap = ((it // _MICROSECOND) for it in (last - now, self.gap, new.gap))
+        return replace(new, arrival=now + new.gap - (-ahead * gap // old) * _MICROSECOND)
+
     def room(self, now: datetime, ahead: int = 0) -> int:
         """How many may start now, when `ahead` others may start and have not."""
         early = now + self.burst * self.gap - self._arrival(now)

@@ -40,6 +40,7 @@ class StepErrored(Op):
     #: The step's own policy, where it has one: tries in all, and the wait after this one, taken as it is.
     max_attempts: int | None = None
     backoff: timedelta | None = None
+    input: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,8 @@ class Resumed:
     step_id: str
     memo: str = "null"
     error: str | None = None
+    #: The event that it is.
+    event_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ from orchestrator.core.effect import (
     StepStatus,
     Then,
 )
+from orchestrator.core.kept import kept
 from orchestrator.core.message import (
     Asked,
     Cancelled,
@@ -129,7 +130,7 @@ def advance(run: Run, message: Message, policy: Policy, now: datetime, chance: f
         case Woke():
             return turn.woke(message)
         case Resumed():
-            return turn.resumed(message.step_id, message.memo, message.error)
+            return turn.resumed(message.step_id, message.memo, message.error, message.event_id)
         case TimedOut():
             return turn.resumed(message.step_id, "null", message.error)
         case Cancelled():
@@ -193,13 +194,13 @@ class _Turn:
             self.effects.append(Discover())
         return self._decide(End())
 
-    def resumed(self, step_id: str, memo: str, error: str | None) -> Decision:
+    def resumed(self, step_id: str, memo: str, error: str | None, event_id: str | None = None) -> Decision:
         if self._status(step_id) is not StepStatus.WAITING:
             return self._decide(End())
         if error is not None:
             memo = f'{{"error":{error}}}'
         status = StepStatus.COMPLETED if error is None else StepStatus.FAILED
-        self._close(SaveStep(step_id, "", "", status, memo=memo, error=error))
+        self._close(SaveStep(step_id, "", "", status, memo=memo, error=error, event_id=event_id))
         self.effects.append(ClosePause(step_id))
         if self.run.pending == 0:
             self.effects.append(Discover())
@@ -239,7 +240,8 @@ class _Turn:
                 self._open(SaveStep(op.id, op.name, op.op, StepStatus.PLANNED, started_at=self.now))
                 self.effects.append(AddFetch(op.id, op.request))
             case WaitAsked() | InvokeAsked() | SignalAsked() if self._is_new(op):
-                self._open(SaveStep(op.id, op.name, op.op, StepStatus.WAITING, started_at=self.now, wake_at=op.until))
+                step = SaveStep(op.id, op.name, op.op, StepStatus.WAITING, started_at=self.now, wake_at=op.until)
+                self._open(replace(step, input=kept(op)))
                 self.effects.append(OpenPause(op))
             case DeferAsked() | DeferDropped():
                 self._keep([op], message.attempt)
@@ -253,8 +255,8 @@ class _Turn:
                 case StepDone():
                     self._step_done(op, attempt)
                 case DeferAsked() if self._status(op.id) is None:
-                    kept = f'{{"function":{json.dumps(op.function)},"data":{op.data}}}'
-                    self._save(SaveStep(op.id, op.name, op.op, StepStatus.DEFERRED, input=kept, started_at=self.now))
+                    asked = f'{{"function":{json.dumps(op.function)},"data":{op.data}}}'
+                    self._save(SaveStep(op.id, op.name, op.op, StepStatus.DEFERRED, input=asked, started_at=self.now))
                 case DeferDropped() if self._status(op.target) is StepStatus.DEFERRED:
                     self._save(SaveStep(op.target, op.name, op.op, StepStatus.DROPPED))
                 case _:
@@ -270,13 +272,13 @@ class _Turn:
             return
         planned = self._status(op.id) is StepStatus.PLANNED
         step = SaveStep(op.id, op.name, op.op, StepStatus.FAILED, error=op.error, attempts=message.attempt + 1)
-        step = replace(step, started_at=op.started_at)
+        step = replace(step, input=op.input, started_at=op.started_at)
         if op.final or not self._has_attempts(message.attempt, op.max_attempts):
             self._close(replace(step, memo=f'{{"error":{op.error}}}'))
             return
         status = StepStatus.PLANNED if planned else StepStatus.RETRYING
         self._save(replace(step, status=status, counted=self._is_counted(op.id)))
-        self.retry = self._retry(message.attempt, op.error, op.retry_after, op.backoff, op.id)
+        self.retry = self._retry(message.attempt, op.error, op.retry_after, op.backoff, op.id, op.started_at)
 
     # What becomes of the job.
 
@@ -305,11 +307,18 @@ class _Turn:
         return self._decide(End())
 
     def _retry(
-        self, attempt: int, error: str, after: timedelta | None, backoff: timedelta | None, step_id: str | None
+        self,
+        attempt: int,
+        error: str,
+        after: timedelta | None,
+        backoff: timedelta | None,
+        step_id: str | None,
+        began: datetime | None = None,
     ) -> Retry:
         constant = backoff if backoff is not None else self.policy.retry_interval
         at = self.now + retry.delay(attempt, self.chance, after, constant)
-        detail = f'{{"error":{error},"next_at":{json.dumps(at.isoformat())}}}'
+        since = f',"started_at":{json.dumps(began.isoformat())}' if began is not None else ""
+        detail = f'{{"error":{error},"next_at":{json.dumps(at.isoformat())}{since}}}'
         self.effects.append(Record("attempt failed", step_id, attempt, detail))
         return Retry(at, attempt + 1, error)
 

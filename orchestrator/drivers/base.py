@@ -51,6 +51,8 @@ class Call:
     shared: Shared | None = None
     #: What the run has deferred, and whether that can still be dropped.
     defers: Mapping[str, bool] = field(default_factory=dict)
+    #: What steps without an outcome get in place of their own input: JSON arrays.
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,7 @@
-"""The driver for apps behind an HTTP endpoint: one POST for a call, and whatever comes of it is a reply."""
+"""The driver for apps behind an HTTP endpoint: one request for a call, and whatever comes of it is a reply.
+
+A call is a POST to what the app serves for that; a run of a durable endpoint is called by repeating its own request.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from orchestrator.errors import TransportError
 from orchestrator.ids import new_ulid
 from orchestrator.protocol import headers as names
 from orchestrator.protocol.checkpoint import Dispatch, dispatch_text
+from orchestrator.protocol.endpoint import endpoint_headers, is_endpoint, original_of
 from orchestrator.protocol.reply import parse_reply, transport_failure
 from orchestrator.protocol.request import MAX_INLINE_STATE, State, request_body, request_headers, request_url
 
@@ -36,14 +40,14 @@ class HttpDriver:
 
     def call(self, call: Call) -> Answer:
         """Make one call and wait for its answer; a failure on the way is a `Threw` that may be retried."""
-        body = _body(call)
+        method, url, body, headers = self._request(call)
         began = self._clock.now()
         try:
             response = request_signed(
                 self._client,
-                "POST",
-                request_url(call.url, call.target),
-                headers=self._headers(call),
+                method,
+                url,
+                headers=headers,
                 body=body,
                 timeout=call.timeout,
                 keys=self._keys,
@@ -60,6 +64,14 @@ class HttpDriver:
             now=self._clock.now(),
         )
         return Answer(_timed(parsed.reply, began), parsed.request_version, parsed.sdk)
+
+    def _request(self, call: Call) -> tuple[str, str, bytes, dict[str, str]]:
+        headers = self._headers(call)
+        if not is_endpoint(call.url):
+            return "POST", request_url(call.url, call.target), _body(call), headers
+        original = original_of(call.events[0])
+        headers |= endpoint_headers(original, target=call.target, plan_only=call.plan_only)
+        return original.method, original.url, original.body, headers
 
     def _headers(self, call: Call) -> dict[str, str]:
         headers = request_headers(
@@ -94,9 +106,9 @@ def _body(call: Call) -> bytes:
 
 def _state(call: Call) -> State:
     if call.shared is None:
-        return State.of(call.events, call.memo)
+        return State.of(call.events, call.memo, call.inputs)
     if not isinstance(call.shared.made, State):
-        call.shared.made = State.of(call.events, call.memo)
+        call.shared.made = State.of(call.events, call.memo, call.inputs)
     return call.shared.made
 
 

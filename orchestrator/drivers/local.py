@@ -84,7 +84,7 @@ class LocalDriver:
         function: DurableFunction[..., Any] | None = self.registries[app].find(call.function_slug)
         if function is None:
             return Answer(_unknown(app, call))
-        given = Given(call.run_id, call.events, call.memo, call.target, call.plan_only)
+        given = Given(call.run_id, call.events, call.memo, call.target, call.plan_only, call.inputs)
         try:
             called = call_function(function, given, progress)
         except Abandoned as abandoned:

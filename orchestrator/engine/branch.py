@@ -73,8 +73,9 @@ class Branch:
     @classmethod
     def _with_steps(cls, parts: Parts, conn: Connection, loaded: Loaded) -> Branch:
         stored = loaded.run
-        # Before its first call, which whoever begins it notes first, a run can have no steps.
-        memos = steps.memos(conn, stored.id) if stored.status is not Status.QUEUED else []
+        # Before its first call, which whoever begins it notes first, a run has no steps, unless it took some over.
+        none = stored.status is Status.QUEUED and stored.original_run_id is None
+        memos = steps.memos(conn, stored.id) if not none else []
         known = {memo.id: memo.state for memo in memos}
         done = {memo.id: memo.memo for memo in memos if memo.memo is not None}
         last = max((memo.seq or 0 for memo in memos), default=0)
@@ -126,11 +127,18 @@ class Branch:
             defers=self.defers,
             checkpoints_of=self.loaded.run.function_id if self.invites_checkpoints(lease) else None,
             shared=self.shared,
+            inputs=self._inputs,
         )
 
     def invites_checkpoints(self, lease: Lease) -> bool:
         """Whether steps may be memoised, without the lease's holder knowing, while the call runs."""
-        return self.checkpoints and not self._plan_only(lease)
+        # While it checkpoints, the TypeScript SDK (4.24) takes a step with another input for one that is done.
+        return self.checkpoints and not self._plan_only(lease) and not self._inputs
+
+    @property
+    def _inputs(self) -> dict[str, str]:
+        """What steps without an outcome get in place of their own input."""
+        return {it: text for it, text in self.loaded.inputs.items() if it not in self.memo}
 
     def _plan_only(self, lease: Lease) -> bool:
         return lease.step_id is not None or self.run.open > 0

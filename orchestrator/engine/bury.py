@@ -22,6 +22,7 @@ from orchestrator.queue.admit import admit
 from orchestrator.store import audit, gates, history, jobs, losses, run_timeouts, runs, slots, steps
 from orchestrator.store.apply import apply
 from orchestrator.store.database import Connection
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.jobs import Lease
 from orchestrator.store.runs import StoredRun
 
@@ -31,6 +32,7 @@ _log = log.get(__name__)
 ERROR_NAME = "WorkerLost"
 
 
+@undisturbed
 def bury(parts: Parts, lease: Lease, why: str) -> None:
     """End the job's run with the reason, and keep the job as a dead one."""
     _log.error("job buried", job_id=lease.job_id, kind=lease.kind, run_id=lease.run_id, why=why)
@@ -56,6 +58,7 @@ def bury(parts: Parts, lease: Lease, why: str) -> None:
         tell(loaded, decision, by, max_attempts=1)
 
 
+@undisturbed
 def crashed(parts: Parts, lease: Lease, error: Exception) -> None:
     """We failed at the job: it comes back after a while that grows, and is buried when that has happened too often."""
     why = _in_short(error)
@@ -78,7 +81,8 @@ def _in_short(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:500]
 
 
-def requeue(parts: Parts, run_id: str) -> None:
+@undisturbed
+def requeue(parts: Parts, run_id: str, actor: str | None = None) -> None:
     """Let a run whose job was buried go on from its memoised steps.
 
     Raises `NotFoundError`, or `ConflictError` for a run that did not end so, or whose place another one has taken.
@@ -93,7 +97,7 @@ def requeue(parts: Parts, run_id: str) -> None:
             raise ConflictError(f"run {run_id} did not fail for a dead job, so there is nothing to requeue")
         steps.forget_open(conn, run_id)
         history.add(conn, run_id, [Record("requeued")], by.now)
-        audit.record(conn, "run requeued", run_id, by.now)
+        audit.record(conn, "run requeued", run_id, by.now, actor=actor)
         hints = [jobs.add(conn, jobs.CALL, jobs.call_key(run_id), by.now, run_id=run_id)]
         hints += run_timeouts.begin(conn, run_id, parts.versions.read(loaded).function.timeouts, by.now)
     parts.announcer.announce(hints)

@@ -20,6 +20,7 @@ from orchestrator.protocol.run_errors import STATE_OVERFLOWED, error_text, too_m
 from orchestrator.queue.admit import admit
 from orchestrator.store import functions, held, jobs, run_timeouts, runs, slots
 from orchestrator.store.apply import Applied
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.jobs import Hint, Lease
 
 _log = log.get(__name__)
@@ -112,6 +113,7 @@ def _take_up(parts: Parts, lease: Lease, branch: Branch | None) -> Branch | None
     return branch
 
 
+@undisturbed
 def _held(parts: Parts, lease: Lease, branch: Branch) -> bool:
     """Hold the job until its function is resumed, unless it was meanwhile; the slots it has are for others."""
     run_id, freed = branch.run.id, set[str]()
@@ -141,6 +143,7 @@ def _read(parts: Parts, lease: Lease) -> Branch | None:
     return parts.groups.branch(run_id, last_seq, parts.clock.now(), lambda: Branch.as_planned(parts, run_id, last_seq))
 
 
+@undisturbed
 def _start(parts: Parts, branch: Branch) -> None:
     now, timeouts, throttled = parts.clock.now(), branch.function.timeouts, branch.function.throttle is not None
     if timeouts or throttled:
@@ -189,6 +192,7 @@ def _had_its_turn(parts: Parts, began: datetime, calls: int) -> bool:
     return calls >= settings.continue_calls or parts.clock.now() - began >= settings.continue_span
 
 
+@undisturbed
 def hand_on(parts: Parts, lease: Lease, app: str | None = None) -> None:
     """Give a leased job back, for whoever comes next, or for a process that holds the app."""
     now = parts.clock.now()

@@ -27,13 +27,14 @@ from orchestrator.protocol.function_config import read_function
 from orchestrator.store import crons, events, functions
 from orchestrator.store.crons import CronJob, CronLine, Target
 from orchestrator.store.database import Connection
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.jobs import Hint
 from orchestrator.store.runs import NewRun
 
 _log = log.get(__name__)
 
-#: When a cron job that we failed at is tried again.
+#: When a cron job or a timer that we failed at is tried again.
 _AGAIN = timedelta(seconds=2)
 
 
@@ -46,10 +47,15 @@ def fire(parts: Parts, job_id: int, room: int) -> list[Held]:
         return _fire(parts, job_id, room)
     except Exception as error:
         _log.exception("cron crashed", job_id=job_id)
-        now = parts.clock.now()
-        with parts.database.write() as conn:
-            crons.put_off(conn, job_id, now, _AGAIN, f"{type(error).__name__}: {error}")
+        put_off(parts, job_id, error)
         return []
+
+
+@undisturbed
+def put_off(parts: Parts, job_id: int, error: Exception) -> None:
+    """Let the job of a cron line or a timer, at which we failed, come back."""
+    with parts.database.write() as conn:
+        crons.put_off(conn, job_id, parts.clock.now(), _AGAIN, f"{type(error).__name__}: {error}"[:500])
 
 
 def replan(conn: Connection, before: Sequence[CronLine], declared: Sequence[Function], now: datetime) -> list[Hint]:
@@ -72,6 +78,7 @@ def replan(conn: Connection, before: Sequence[CronLine], declared: Sequence[Func
     return [crons.plan(conn, line, tick) for line, tick in ticks.items() if tick is not None]
 
 
+@undisturbed
 def _fire(parts: Parts, job_id: int, room: int) -> list[Held]:
     by = parts.holder()
     with parts.database.write() as conn:

@@ -14,6 +14,7 @@ from orchestrator.engine.parts import Parts
 from orchestrator.queue.admit import admit
 from orchestrator.store import jobs, slots
 from orchestrator.store.apply import Applied
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.jobs import Lease
 from orchestrator.store.runs import Loaded, NewRun
 from orchestrator.store.slots import Entered, Entry
@@ -55,6 +56,7 @@ def enter(parts: Parts, lease: Lease, loaded: Loaded, *, begins: bool = False) -
     return None
 
 
+@undisturbed
 def _enter(parts: Parts, lease: Lease, function_id: str, wanted: Needs, begins: bool) -> Entered:
     hot = parts.database.hot
     entered = Entered(Entry.UNKNOWN)
@@ -80,6 +82,7 @@ def others_wait(parts: Parts, limits: str) -> bool:
         return slots.anyone_waits(conn, Needs.read(limits))
 
 
+@undisturbed
 def give_way(parts: Parts, lease: Lease, limits: str) -> None:
     """Let those go first who wait for a slot; the run goes on after them."""
     now = parts.clock.now()
@@ -88,6 +91,7 @@ def give_way(parts: Parts, lease: Lease, limits: str) -> None:
     admit(parts.database, parts.announcer, to_admit, now)
 
 
+@undisturbed
 def let_go(parts: Parts, lease: Lease) -> None:
     """Give back the slots of a call whose lease was lost, if it kept some because its run was over."""
     if not lease.admitted:
@@ -97,6 +101,7 @@ def let_go(parts: Parts, lease: Lease) -> None:
     admit(parts.database, parts.announcer, freed, parts.clock.now())
 
 
+@undisturbed
 def end(parts: Parts, lease: Lease) -> None:
     """End a job that there is nothing to do for any more, with the slots it has."""
     with parts.database.write() as conn:

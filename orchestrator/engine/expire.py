@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from orchestrator.engine.branch import Branch
+from orchestrator.engine.enter import end
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import settle
-from orchestrator.store import jobs, run_timeouts, runs
+from orchestrator.store import run_timeouts, runs
 from orchestrator.store.jobs import Lease
 
 
@@ -14,7 +15,6 @@ def expire(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
     with parts.database.read() as conn:
         loaded = runs.load(conn, lease.run_id) if lease.run_id is not None else None
     if loaded is None:
-        with parts.database.write() as conn:
-            jobs.end(conn, lease)
+        end(parts, lease)
         return
     settle(parts, lease, loaded, run_timeouts.read(lease.payload or ""), max_attempts=1)

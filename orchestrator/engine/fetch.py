@@ -6,17 +6,20 @@ worker dies between the request and its answer, the request is made once more: a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from orchestrator.core.message import Asked, StepDone, StepErrored
 from orchestrator.drivers.follow import request_following
 from orchestrator.drivers.reach import WAY_OUT
 from orchestrator.engine.branch import Branch
 from orchestrator.engine.call import call
+from orchestrator.engine.enter import end
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import settle
 from orchestrator.errors import TransportError
 from orchestrator.protocol import gateway
 from orchestrator.protocol.ops import MAX_STEP_VALUE
-from orchestrator.store import jobs, runs
+from orchestrator.store import runs
 from orchestrator.store.jobs import Lease
 
 
@@ -26,11 +29,11 @@ def fetch(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
         with parts.database.read() as conn:
             loaded = runs.load(conn, lease.run_id) if lease.run_id is not None else None
         if loaded is None or lease.step_id is None or loaded.run.status.final:
-            with parts.database.write() as conn:
-                jobs.end(conn, lease)
+            end(parts, lease)
             return
         function = parts.versions.read(loaded).function
-        outcome = _outcome(parts, lease.step_id, gateway.read(lease.payload or ""))
+        began = parts.clock.now()
+        outcome = replace(_outcome(parts, lease.step_id, gateway.read(lease.payload or "")), started_at=began)
         reply = Asked(lease.step_id, lease.attempt, (outcome,))
         applied, _ = settle(parts, lease, loaded, reply, function.max_attempts)
     if applied.lease is not None:

@@ -37,15 +37,18 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class InvocationKey:
-    """The function that an event invokes, and for which run and step."""
+    """The function that an event invokes, and for which run and step; None: somebody outside wants it."""
 
     function: str
-    correlation_id: str
+    correlation_id: str | None
+    #: The id that the run was promised.
+    run_id: str | None = None
 
 
 class _About(msgspec.Struct, frozen=True):
     fn_id: str
-    correlation_id: str
+    correlation_id: str | None = None
+    run_id: str | None = None
 
 
 class _Data(msgspec.Struct, frozen=True):
@@ -64,7 +67,7 @@ def hits_of(conn: Connection, event: StoredEvent) -> tuple[list[Hit], list[str]]
     hits, warnings = list[Hit](), list[str]()
     value: Any = None
     for candidate in _candidates(conn, event):
-        if candidate.event_id >= event.id:
+        if candidate.since >= event.id:
             continue
         value = value if value is not None else orjson.loads(event.payload)
         try:
@@ -115,7 +118,7 @@ def invocation_in(event: StoredEvent) -> InvocationKey | None:
         about = msgspec.json.decode(event.payload, type=_Invoked).data.about
     except msgspec.MsgspecError:
         return None
-    return InvocationKey(about.fn_id, about.correlation_id)
+    return InvocationKey(about.fn_id, about.correlation_id, about.run_id)
 
 
 def _candidates(conn: Connection, event: StoredEvent) -> Iterator[Candidate]:

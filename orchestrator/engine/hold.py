@@ -10,11 +10,13 @@ from orchestrator import log
 from orchestrator.engine.parts import Parts
 from orchestrator.errors import NotFoundError
 from orchestrator.store import audit, functions, held
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.functions import StoredFunction
 
 _log = log.get(__name__)
 
 
+@undisturbed
 def pause(parts: Parts, slug: str, actor: str | None = None) -> StoredFunction:
     """Let a function start no runs; one that is paused stays so.  Raises `NotFoundError`."""
     now = parts.clock.now()
@@ -28,6 +30,7 @@ def pause(parts: Parts, slug: str, actor: str | None = None) -> StoredFunction:
     return found
 
 
+@undisturbed
 def resume(parts: Parts, slug: str, actor: str | None = None) -> StoredFunction:
     """Let a paused function start runs again, those first that it was to start before.  Raises `NotFoundError`."""
     now = parts.clock.now()

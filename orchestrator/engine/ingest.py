@@ -9,6 +9,7 @@ from orchestrator.core.event import Event
 from orchestrator.engine.parts import Parts
 from orchestrator.store import events
 from orchestrator.store.database import IntegrityError, is_about_the_data
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.group import ClosedError, GroupCommitter
 from orchestrator.store.postgresql import MATCH_BATCH
 
@@ -66,6 +67,7 @@ class Ingest:
         """Commit what is under way and take no more."""
         self._committer.close()
 
+    @undisturbed
     def _write(self, groups: list[Sequence[Event]]) -> list[Accepted]:
         now = self._parts.clock.now()
         received = [event for group in groups for event in group]

@@ -16,6 +16,7 @@ from orchestrator.engine.parts import Parts
 from orchestrator.errors import ExpressionError
 from orchestrator.store import events, jobs, pauses
 from orchestrator.store.database import Connection
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.jobs import Hint, Lease
 from orchestrator.store.pauses import Candidate
 
@@ -23,6 +24,7 @@ _SECOND_LOOK = timedelta(seconds=3)
 _PAGE = 200
 
 
+@undisturbed
 def look_back(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
     """Look for the oldest event since the run's start that satisfies the pause of a leased job."""
     with parts.database.read() as conn:
@@ -44,7 +46,7 @@ def look_back(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None
 def _find(conn: Connection, pause: Candidate) -> Hit | None:
     if pause.event_name is None:
         return None
-    after = pause.event_id
+    after = pause.since
     while page := events.since(conn, pause.event_name, after, _PAGE):
         for event in page:
             try:

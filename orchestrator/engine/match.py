@@ -15,7 +15,7 @@ from orchestrator import log
 from orchestrator.core.effect import Status
 from orchestrator.core.event import FUNCTION_INVOKED, patterns
 from orchestrator.engine.branch import Held
-from orchestrator.engine.hit import hits_of, invocation_in
+from orchestrator.engine.hit import InvocationKey, hits_of, invocation_in
 from orchestrator.engine.outcome import Outcome, Start
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.start import start, start_of
@@ -25,6 +25,7 @@ from orchestrator.expressions.cel import compile_expression
 from orchestrator.ids import new_ulid
 from orchestrator.store import events, functions, jobs, losses
 from orchestrator.store.database import Connection
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.functions import Listener
 from orchestrator.store.runs import NewRun
@@ -46,13 +47,19 @@ def match(parts: Parts, job_ids: Sequence[int], room: int) -> list[Held]:
         if len(job_ids) > 1:
             return [held for job_id in job_ids for held in match(parts, [job_id], 0)]
         _log.exception("matching crashed", job_id=job_ids[0])
-        now = parts.clock.now()
-        with parts.database.write() as conn:
-            why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:500]
-            losses.crash_match(conn, job_ids[0], now + _AGAIN, why, parts.settings.max_crashes)
+        _crashed(parts, job_ids[0], error)
         return []
 
 
+@undisturbed
+def _crashed(parts: Parts, job_id: int, error: Exception) -> None:
+    again_at = parts.clock.now() + _AGAIN
+    why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"[:500]
+    with parts.database.write() as conn:
+        losses.crash_match(conn, job_id, again_at, why, parts.settings.max_crashes)
+
+
+@undisturbed
 def _match(parts: Parts, job_ids: Sequence[int], room: int) -> list[Held]:
     now = parts.clock.now()
     hot = parts.database.hot
@@ -105,7 +112,7 @@ def _invoke(versions: Versions, conn: Connection, outcome: Outcome, now: datetim
         outcome.refused = invocation
         return
     listener = Listener(outcome.event.name, None, found.id, found.slug, found.version, found.paused_at is not None)
-    outcome.starts.append(_start(versions, conn, outcome, listener, now, invocation.correlation_id))
+    outcome.starts.append(_start(versions, conn, outcome, listener, now, invocation))
 
 
 def _agrees(listener: Listener, outcome: Outcome) -> bool:
@@ -124,21 +131,23 @@ def _start(
     outcome: Outcome,
     listener: Listener,
     now: datetime,
-    correlation_id: str | None = None,
+    invocation: InvocationKey | None = None,
 ) -> Start:
     event = outcome.event
+    promised = invocation.run_id if invocation is not None else None
     run = NewRun(
-        new_ulid(),
+        promised or new_ulid(),
         listener.function_id,
         listener.version,
         event.id,
         event.name,
         Status.QUEUED,
         queued_at=now,
-        correlation_id=correlation_id,
+        correlation_id=invocation.correlation_id if invocation is not None else None,
     )
     function = versions.function(conn, run.function_id, run.function_version)
     at = max(event.happens_at, now)
-    new, warnings = start_of(function, run, event, at, listener.slug, now, paused=listener.paused)
+    invoked = invocation is not None
+    new, warnings = start_of(function, run, event, at, listener.slug, now, paused=listener.paused, invoked=invoked)
     outcome.warnings += warnings
     return new

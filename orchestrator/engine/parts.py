@@ -35,6 +35,8 @@ class Settings:
     call_timeout: timedelta = timedelta(hours=2)
     #: Of one request that the server makes for an app.
     fetch_timeout: timedelta = timedelta(minutes=10)
+    #: A durable endpoint may go on without a word for this long before the server takes its run over.
+    endpoint_silence: timedelta = timedelta(minutes=5)
     #: A worker goes on with the same run this long before it lets others have a turn.
     continue_calls: int = 50
     continue_span: timedelta = timedelta(seconds=5)
@@ -69,7 +71,7 @@ class Parts:
     versions: Versions = field(default_factory=Versions)
     #: The runs whose planned steps it called last.
     groups: Groups = field(default_factory=Groups)
-    chance: Callable[[], float] = random.random
+    chance: Callable[[], float] = random.SystemRandom().random
     #: Functions of this very process.
     local: LocalDriver = field(default_factory=LocalDriver)
 

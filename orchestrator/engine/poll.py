@@ -14,6 +14,7 @@ from orchestrator.engine.parts import Parts
 from orchestrator.engine.register import add_url, note_failure
 from orchestrator.engine.sync import sync_url
 from orchestrator.errors import RequestError, TransportError
+from orchestrator.protocol.endpoint import is_endpoint
 from orchestrator.protocol.headers import is_sdk_answer
 from orchestrator.store import functions
 from orchestrator.store.functions import App
@@ -69,8 +70,8 @@ class Poller:
                 add_url(self._parts, url)
 
     def _is_due(self, app: App) -> bool:
-        if app_of(app.url) is not None:
-            return False  # It lives in processes, and tells of itself.
+        if app_of(app.url) is not None or is_endpoint(app.url):
+            return False  # It tells of itself.
         broken = app.name is None or app.error is not None
         if not broken and not self._poll:
             return False

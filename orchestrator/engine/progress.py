@@ -24,6 +24,7 @@ from orchestrator.sdk.errors import Abandoned, NonRetriable, StepError
 from orchestrator.sdk.triggers import NewEvent
 from orchestrator.sdk.values import encode
 from orchestrator.store import events, history, steps
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.jobs import Lease
 
 _log = log.get(__name__)
@@ -104,6 +105,7 @@ class Progress:
             raise Abandoned from error
         return True
 
+    @undisturbed
     def strayed(self, step_ids: Sequence[str]) -> None:
         """Tell once, in the log and in the run's history, which memoised steps the function left out."""
         run_id, left_out = self.branch.run.id, set(step_ids)
@@ -116,6 +118,7 @@ class Progress:
         _log.warning("function changed", run_id=run_id, function=self.branch.slug, steps=names)
 
 
+@undisturbed
 def accept(parts: Parts, received: tuple[Event, ...]) -> list[str]:
     """Store events together and announce their matching; returns their ids."""
     with parts.database.write() as conn:

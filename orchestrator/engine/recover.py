@@ -10,6 +10,7 @@ from orchestrator.engine.bury import bury
 from orchestrator.engine.parts import Parts
 from orchestrator.queue.admit import free_abandoned
 from orchestrator.store import losses
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.jobs import Hint, Lease
 
 _log = log.get(__name__)
@@ -21,7 +22,7 @@ def recover(parts: Parts, dead_owners: Sequence[str] = ()) -> int:
     with parts.database.read() as conn:
         lost = losses.lost(conn, now, dead_owners)
     back = [lease for lease in lost if lease.crashes + 1 < parts.settings.max_crashes]
-    ready = _take_back(parts, back, now)
+    ready = _take_back(parts, back, now, dead_owners)
     free_abandoned(parts.database, parts.announcer, now, dead_owners)
     for lease in lost:
         if lease not in back:
@@ -29,14 +30,21 @@ def recover(parts: Parts, dead_owners: Sequence[str] = ()) -> int:
     return ready
 
 
-def _take_back(parts: Parts, back: Sequence[Lease], now: datetime) -> int:
+@undisturbed
+def _take_back(parts: Parts, back: Sequence[Lease], now: datetime, dead_owners: Sequence[str]) -> int:
     if not back:
         return 0
     with parts.database.write() as conn:
         ready = [lease for lease in back if losses.recover(conn, lease, now)]
     for lease in ready:
         _log.warning(
-            "lease recovered", job_id=lease.job_id, kind=lease.kind, run_id=lease.run_id, crashes=lease.crashes + 1
+            "lease recovered",
+            job_id=lease.job_id,
+            kind=lease.kind,
+            run_id=lease.run_id,
+            crashes=lease.crashes + 1,
+            owner=lease.owner,
+            died=lease.owner in dead_owners,
         )
     parts.announcer.announce([Hint(lease.job_id, lease.kind, now) for lease in ready])
     return len(ready)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import datetime
 
 from orchestrator import log
 from orchestrator.drivers.local import app_of
@@ -13,8 +14,9 @@ from orchestrator.engine.parts import Parts
 from orchestrator.errors import RequestError, TransportError
 from orchestrator.ids import named_uuid, new_uuid
 from orchestrator.protocol.sync import Registration
-from orchestrator.store import crons, functions
+from orchestrator.store import audit, crons, functions
 from orchestrator.store.database import Connection, IntegrityError
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.functions import App, Declared
 from orchestrator.store.jobs import Hint
 
@@ -43,6 +45,7 @@ def register(parts: Parts, registration: Registration, *, asked_at: str | None =
         return _register(parts, registration, asked_at)
 
 
+@undisturbed
 def _register(parts: Parts, registration: Registration, asked_at: str | None) -> Synced:
     now = parts.clock.now()
     app_id = named_uuid("app", registration.app_name)
@@ -71,17 +74,37 @@ def _register(parts: Parts, registration: Registration, asked_at: str | None) ->
     return Synced(app_id, new_uuid(), modified)
 
 
-def remove(parts: Parts, url: str) -> bool:
+@undisturbed
+def remove(parts: Parts, url: str, actor: str | None = None) -> bool:
     """Take the app at this URL out of service; False: there is none."""
     with parts.database.write() as conn:
         found = [app for app in functions.all_apps(conn) if app.url == url]
         for app in found:
-            before = crons.lines_of(conn, app.id)
-            functions.archive_app(conn, app.id, parts.clock.now())
-            replan(conn, before, [], parts.clock.now())
+            _retire(conn, app, parts.clock.now(), actor)
     return bool(found)
 
 
+@undisturbed
+def retire(parts: Parts, app_id: str, actor: str | None = None) -> bool:
+    """Take one app out of service; False: there is none."""
+    with parts.database.write() as conn:
+        app = next((app for app in functions.all_apps(conn) if app.id == app_id), None)
+        if app is not None:
+            _retire(conn, app, parts.clock.now(), actor)
+    return app is not None
+
+
+def _retire(conn: Connection, app: App, now: datetime, actor: str | None) -> None:
+    audit.record(conn, "app removed", app.name or app.url, now, actor=actor, data={"url": app.url})
+    if app.name is None:
+        functions.forget_unnamed(conn, app.url)
+        return
+    before = crons.lines_of(conn, app.id)
+    functions.archive_app(conn, app.id, now)
+    replan(conn, before, [], now)
+
+
+@undisturbed
 def add_url(parts: Parts, url: str) -> None:
     """Remember an app by its URL, until it is synced and tells its name."""
     with parts.database.write() as conn:
@@ -89,6 +112,7 @@ def add_url(parts: Parts, url: str) -> None:
             functions.save_app(conn, named_uuid("url", url), {"url": url, "name": None}, parts.clock.now())
 
 
+@undisturbed
 def note_failure(parts: Parts, app: App, error: TransportError) -> None:
     """Keep why an app could not be synced; told once for each new reason."""
     if app.error == error.message:

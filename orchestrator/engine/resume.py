@@ -10,10 +10,11 @@ from orchestrator.core.message import Cancelled, Message, Resumed, TimedOut
 from orchestrator.engine.branch import Branch
 from orchestrator.engine.call import call
 from orchestrator.engine.ends import follows
+from orchestrator.engine.enter import end
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.pause import invoke_error
 from orchestrator.engine.settle import settle
-from orchestrator.store import events, jobs, runs
+from orchestrator.store import events, runs
 from orchestrator.store.database import Connection
 from orchestrator.store.jobs import Lease
 from orchestrator.store.runs import Loaded, StoredRun
@@ -66,8 +67,7 @@ def _go_on(
     parts: Parts, lease: Lease, loaded: Loaded | None, message: Message | None, branch: Branch | None = None
 ) -> None:
     if loaded is None or message is None:
-        with parts.database.write() as conn:
-            jobs.end(conn, lease)
+        end(parts, lease)
         return
     applied, decision = settle(parts, lease, loaded, message, max_attempts=1)
     if applied.accepted and decision is not None and decision.steps:
@@ -87,7 +87,7 @@ def _answer(conn: Connection, lease: Lease) -> Resumed:
     step_id = lease.step_id or ""
     if answer.event is not None:
         event = events.get(conn, answer.event)
-        return Resumed(step_id, event.payload if event is not None else "null")
+        return Resumed(step_id, event.payload if event is not None else "null", event_id=answer.event)
     if answer.run is not None:
         child = runs.get(conn, answer.run)
         return _end_of(step_id, child) if child is not None else Resumed(step_id)

@@ -14,9 +14,11 @@ from datetime import datetime, timedelta
 
 from orchestrator import log
 from orchestrator.engine.parts import Parts
+from orchestrator.engine.turns import TURN, Turns
 from orchestrator.store import chores
 from orchestrator.store.chores import Chore
 from orchestrator.store.database import Database
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.retention import RULES, Found, Keep
 
 _log = log.get(__name__)
@@ -26,8 +28,6 @@ PASS = timedelta(minutes=10)
 #: How often a piece of a pass is done, and for how long.
 PIECE = timedelta(seconds=1)
 _BUSY = timedelta(milliseconds=200)
-#: A turn that nobody ended is over after this.
-_TURN = timedelta(seconds=30)
 
 
 class Retainer:
@@ -35,32 +35,17 @@ class Retainer:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._not_before: datetime | None = None
+        self._turns = Turns(parts.database, chores.RETENTION)
 
     def work(self) -> None:
         """Do a piece of the pass, if one is due and nobody else is at it."""
         now = self._parts.clock.now()
-        if self._not_before is not None and now < self._not_before:
-            return
-        turn = self._take(now)
+        turn = self._turns.take(now)
         if turn is not None:
             done = _piece(self._parts.database, turn, self._parts.settings.keep, now)
-            self._note(done, held=now + _TURN)
+            self._note(done, held=now + TURN)
 
-    def _take(self, now: datetime) -> Chore | None:
-        database = self._parts.database
-        with database.read() as conn:
-            chore = chores.read(conn, chores.RETENTION)
-        if chore is None:
-            with database.write() as conn:
-                chores.begin(conn, chores.RETENTION, now)
-            return None
-        if chore.next_at > now:
-            self._not_before = chore.next_at
-            return None
-        with database.write() as conn:
-            return chore if chores.take(conn, chore, now + _TURN) else None
-
+    @undisturbed
     def _note(self, done: Chore, held: datetime) -> None:
         with self._parts.database.write() as conn:
             chores.note(conn, done, held)
@@ -122,6 +107,7 @@ def _find(database: Database, stage: str, keep: Keep, reached: str | None, now: 
         return rule.find(conn, reached or rule.first, now - span, now)
 
 
+@undisturbed
 def _free(database: Database, stage: str, keep: Keep, found: Found, now: datetime) -> Counter[str]:
     if not found.ids:
         return Counter()

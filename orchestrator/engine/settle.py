@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
@@ -35,7 +35,8 @@ from orchestrator.engine.pause import asks_for_signal, may_wait, opened_by
 from orchestrator.ids import new_ulid
 from orchestrator.store import checkpoints, jobs, pauses, runs
 from orchestrator.store.apply import Applied, Holder, apply
-from orchestrator.store.database import IntegrityError, is_connection_lost
+from orchestrator.store.database import Connection, IntegrityError, is_connection_lost
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.ends import StepEnds
 from orchestrator.store.jobs import Lease
 from orchestrator.store.postgresql import Outcome
@@ -58,33 +59,37 @@ def settle(
     known: Run | None = None,
     request_version: int | None = None,
     sent: Mapping[str, str] | None = None,
+    note: Callable[[Connection], None] | None = None,
 ) -> tuple[Applied, Decision | None]:
     """Apply one message to a run.
 
     `known` is the run as the holder of the lease knows it to be; without it the row is locked and read.  `sent` is the
-    memo of a call from the top during which others may have memoised more.  Returns what came of it, and the
-    decision (None: there is no such run, or the lease is lost).
+    memo of a call from the top during which others may have memoised more.  `note`, which is for a message without a
+    lease, writes what belongs into the same transaction where the message changes something.  Returns what came of it,
+    and the decision (None: there is no such run, or the lease is lost).
 
-    While the database is away it is waited for, a while: what an app answered is worth that.  If the write had been
-    committed after all, the second one is refused.
+    Who has a lease waits a while for a database that is away: what an app answered is worth that.  If the write had
+    been committed after all, the second one is refused.  Without a lease somebody waits for an answer, and is told at
+    once.
     """
     waits, met = iter(_WAITS), 0
     while True:
         try:
-            return _settle(parts, lease, loaded, message, max_attempts, known, request_version, sent)
+            return _settle(parts, lease, loaded, message, max_attempts, known, request_version, sent, note)
         except IntegrityError:
             # Another run began to wait for the same signal in the same moment; now that is there to be seen.
             met += 1
             if met > _MOST_MEETINGS or not asks_for_signal(message):
                 raise
         except Exception as error:
-            wait = next(waits, None) if is_connection_lost(error) else None
+            wait = next(waits, None) if lease is not None and is_connection_lost(error) else None
             if wait is None:
                 raise
             _log.warning("database away", run_id=loaded.run.id, error=str(error).partition("\n")[0])
             time.sleep(wait)
 
 
+@undisturbed
 def _settle(
     parts: Parts,
     lease: Lease | None,
@@ -94,12 +99,13 @@ def _settle(
     known: Run | None,
     request_version: int | None,
     sent: Mapping[str, str] | None,
+    note: Callable[[Connection], None] | None,
 ) -> tuple[Applied, Decision | None]:
     by = parts.holder()
     policy = parts.settings.policy(max_attempts)
     limited = loaded.run.limits is not None
     # A job with slots gives them back in the transaction that ends it.
-    if lease is not None and parts.database.ends is not None and not (limited and lease.kind in jobs.NEED_SLOTS):
+    if lease is not None and not (limited and lease.kind in jobs.NEED_SLOTS):
         end = plain_end(lease, loaded.run.id, message, policy, by.now)
         if end is not None:
             return _end(parts.database.ends, lease, loaded, end, by, max_attempts)
@@ -139,6 +145,8 @@ def _settle(
         )
         # While it goes on with what it knows the holder needs nothing stored; else it reads the run again.
         goes_on = isinstance(decision.then, Continue) and sent is None
+        if note is not None and applied.accepted and decision.effects:
+            note(conn)
         if applied.accepted and request_version is not None and not goes_on and not decision.run.status.final:
             runs.set_request_version(conn, before.id, request_version)
     follow_up(parts, applied)

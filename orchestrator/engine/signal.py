@@ -10,10 +10,12 @@ from orchestrator.errors import NotFoundError, TooLargeError
 from orchestrator.protocol.ops import MAX_STEP_VALUE
 from orchestrator.store import pauses
 from orchestrator.store.apply import add_resume
+from orchestrator.store.disturbance import undisturbed
 
 _log = log.get(__name__)
 
 
+@undisturbed
 def signal(parts: Parts, name: str, data: str) -> str:
     """Resume the run that waits for a signal with `data` (JSON text); returns its id.  Raises `NotFoundError`.
 

@@ -27,6 +27,7 @@ from orchestrator.store import events, jobs, keys, pauses, run_timeouts, runs
 from orchestrator.store import held as held_jobs
 from orchestrator.store.apply import Applied, Holder, answer_invoker, call_key
 from orchestrator.store.database import Connection
+from orchestrator.store.disturbance import disturbable
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.hits import PauseHit, answer_of
 from orchestrator.store.hits import write_hits as write_hits_hot
@@ -37,6 +38,7 @@ from orchestrator.store.runs import NewRun
 _log = log.get(__name__)
 
 
+@disturbable("what matches does all of it again, reading included")
 def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now: datetime) -> list[Held]:
     """Write what the match jobs came to; returns the calls that this worker holds now."""
     outcomes = [outcome for batch in decided.values() for outcome in batch]
@@ -60,7 +62,15 @@ def start(parts: Parts, decided: Mapping[int, Sequence[Outcome]], room: int, now
 
 
 def start_of(
-    function: Function | None, run: NewRun, event: StoredEvent, at: datetime, slug: str, now: datetime, *, paused: bool
+    function: Function | None,
+    run: NewRun,
+    event: StoredEvent,
+    at: datetime,
+    slug: str,
+    now: datetime,
+    *,
+    paused: bool,
+    invoked: bool = False,
 ) -> tuple[Start, list[str]]:
     """A run that the event starts, to begin at `at`: what may end it early, and what its function asks for.
 
@@ -79,7 +89,7 @@ def start_of(
     new = replace(new, run=limited)
     if not asking:
         return new, warnings
-    of, more = asked(function, data, paused=paused, invoked=run.correlation_id is not None)
+    of, more = asked(function, data, paused=paused, invoked=invoked)
     return replace(new, asked=of, function=function), warnings + more
 
 
@@ -139,10 +149,11 @@ def write(
     leases, resumes = write_hits(conn, [hit for outcome in outcomes for hit in outcome.hits], by, resumed)
     hints += resumes
     for outcome in outcomes:
-        if outcome.refused is not None:
+        if outcome.refused is not None and outcome.refused.correlation_id is not None:
             answer = {"error": missing_function(outcome.refused.function)}
             hints += answer_invoker(conn, outcome.refused.correlation_id, answer, by.now)
     pauses.add(conn, [pause for start in starts for pause in start.cancels], by.now)
+    ready = list[dict[str, object]]()
     for start in starts:
         key = call_key(start.run.id)
         if start.timeouts:
@@ -155,8 +166,9 @@ def write(
         elif start.held:
             held_jobs.add(conn, jobs.CALL, key, start.at, start.run.id, start.priority)
         else:
-            hints.append(jobs.add(conn, jobs.CALL, key, start.at, run_id=start.run.id, priority=start.priority))
-    return leases, hints
+            row = jobs.new_row(jobs.CALL, key, start.at, start.run.id, None, None)
+            ready.append(row | {"priority": start.priority})
+    return leases, hints + jobs.add_all(conn, ready, by.owner, by.until, room=0)[1]
 
 
 def _write_timeout(conn: Connection, start: Start, begins: bool, now: datetime) -> list[Hint]:

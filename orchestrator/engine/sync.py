@@ -8,15 +8,21 @@ its SDK then hands on what we answered, with a 200 even where we refused.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from orchestrator.drivers.base import Response
 from orchestrator.drivers.signed import request_signed
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.register import register
-from orchestrator.errors import TransportError, UnauthorizedError
+from orchestrator.errors import RequestError, TransportError, UnauthorizedError
 from orchestrator.protocol import headers as names
 from orchestrator.protocol import signature
 from orchestrator.protocol.sync import parse_registration, ping_body
+from orchestrator.store import audit, functions
+from orchestrator.store.database import Connection
+from orchestrator.store.disturbance import undisturbed
+from orchestrator.store.functions import App
 
 _SHOWN = 500
 
@@ -32,6 +38,60 @@ def sync_url(parts: Parts, url: str) -> None:
     if in_band and answer.headers.get(names.SYNC_KIND) == names.SYNC_IN_BAND:
         _check_signature(parts, url, answer)
         register(parts, parse_registration(answer.body, answer.headers), asked_at=url)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncedApp:
+    """What asking an app came to: the app, if it is known by now, and why it was not synced."""
+
+    app: App | None
+    modified: bool = False
+    error: str | None = None
+    error_code: str | None = None
+
+
+def sync_now(parts: Parts, url: str, actor: str | None = None) -> SyncedApp:
+    """Have the app at this URL declare its functions because an operator wants it; never raises for what it answers.
+
+    What the app declares is written by whoever it tells, so the audit is told before that who asked for it, and
+    afterwards what came of it.
+    """
+    before = _note(parts, "app asked to sync", url, {"url": url}, actor)
+    try:
+        sync_url(parts, url)
+        failed = None
+    except (TransportError, RequestError) as error:
+        failed = error
+    why = {"error": failed.message, "error_code": failed.code} if failed is not None else None
+    told = {"url": url, "error": failed.message if failed is not None else None}
+    app = _note(parts, "app synced by hand", url, told, actor, why)
+    if failed is not None:
+        return SyncedApp(app, error=failed.message, error_code=failed.code)
+    changed = before is None or (app is not None and app.checksum != before.checksum)
+    return SyncedApp(app, modified=changed)
+
+
+@undisturbed
+def _note(
+    parts: Parts,
+    action: str,
+    url: str,
+    told: Mapping[str, object],
+    actor: str | None,
+    failed: dict[str, str] | None = None,
+) -> App | None:
+    """Tell the audit of the app at this URL, and keep why it was not synced; returns the app, if it is known."""
+    with parts.database.write() as conn:
+        app = _app_at(conn, url)
+        if app is not None and failed is not None:
+            functions.save_app(conn, app.id, failed, parts.clock.now())
+            app = _app_at(conn, url)
+        audit.record(conn, action, (app and app.name) or url, parts.clock.now(), actor=actor, data=told)
+    return app
+
+
+def _app_at(conn: Connection, url: str) -> App | None:
+    return next((app for app in functions.all_apps(conn) if app.url == url), None)
 
 
 def _ask(parts: Parts, url: str, in_band: bool) -> Response:

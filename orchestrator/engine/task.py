@@ -27,6 +27,7 @@ from orchestrator.sdk.execution import MOST_OUTPUT, wait_of
 from orchestrator.sdk.tasks import TaskCall, Ticket, read
 from orchestrator.sdk.values import encode, error_text
 from orchestrator.store import jobs, runs, slots, steps, tasks
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.jobs import Hint, Lease
 from orchestrator.store.runs import Loaded
 from orchestrator.store.steps import StoredStep
@@ -67,10 +68,8 @@ def send(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
             return
         parts.holdings.keep([entered])
         times = _times_sent(lease)
-        with parts.database.write() as conn:
-            lost_at = parts.clock.now() + min(LOST * 2 ** min(times, 10), LOST_MOST)
-            if not tasks.sent(conn, entered, lost_at, f"{lease.attempt}:{times + 1}"):
-                return
+        if not _note_sent(parts, entered, lease.attempt, times):
+            return
     ticket = Ticket(lease.key, lease.attempt)
     try:
         sender.send(taken.call, ticket)
@@ -84,6 +83,15 @@ def send(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
         _log.info("task sent", run_id=lease.run_id, step=taken.step.name, task=taken.call.task, times=times + 1)
 
 
+@undisturbed
+def _note_sent(parts: Parts, entered: Lease, attempt: int, times: int) -> bool:
+    """Write that the task is sent once more, and when it is lost if nobody comes with it; False: the lease is lost."""
+    lost_at = parts.clock.now() + min(LOST * 2 ** min(times, 10), LOST_MOST)
+    with parts.database.write() as conn:
+        return tasks.sent(conn, entered, lost_at, f"{attempt}:{times + 1}")
+
+
+@undisturbed
 def claim(parts: Parts, ticket: Ticket) -> Taken | None:
     """Take the job a message is for, before its task runs; None: the message is a double, or too late.
 
@@ -127,6 +135,7 @@ def fail(parts: Parts, taken: Taken, error: BaseException) -> None:
     _settle(parts, taken, StepErrored(step.id, step.name, step.op, text, final, after, taken.since, most, backoff))
 
 
+@undisturbed
 def give_back(parts: Parts, taken: Taken, expected: datetime | None = None) -> bool:
     """Let the task go on elsewhere, by a message that arrives about then (now where nothing is said).
 
@@ -171,6 +180,7 @@ def _pass_on(parts: Parts, taken: Taken, app: str) -> None:
     fail(parts, taken, NonRetriable(sentence))
 
 
+@undisturbed
 def _not_sent(parts: Parts, taken: Taken, error: Exception) -> None:
     """The broker did not take the message: soon again, as if it had not been tried."""
     lease = taken.lease

@@ -26,6 +26,8 @@ _LOOK_AGAIN = timedelta(seconds=5)
 _KEPT = timedelta(minutes=10)
 #: The most runs let go in one transaction.
 _MOST = 100
+#: No throttle to speak of.
+_FREE = Throttle(1_000_000, timedelta(seconds=1), burst=1_000_000)
 
 
 class _State(msgspec.Struct, frozen=True):
@@ -61,7 +63,8 @@ class Throttles:
         """Read who is ahead at a locked gate."""
         state = _state(gate)
         ahead = throttles.ahead(self._conn, gate.key) if state is not None else 0
-        self._of[gate.key] = _Line(Pace.of(option, state.arrival if state is not None else None), ahead)
+        pace = state.pace().changed(option, self._now) if state is not None else Pace.of(option)
+        self._of[gate.key] = _Line(pace, ahead)
 
     def admit(self, gate: str, start: Start, at_once: set[str]) -> Start:
         """Let a run go, if it is its turn; else it is held.  What is in `at_once` begins in this transaction."""
@@ -92,13 +95,16 @@ class Throttles:
         return throttles.any_before(self._conn, gate, place, self._now)
 
 
-def let_go(conn: Connection, gate: Gate, now: datetime) -> list[Hint]:
-    """Let those at the head of a locked gate's queue go, as many as may begin; returns also the timer's hint."""
+def let_go(conn: Connection, gate: Gate, now: datetime, option: Throttle | None) -> list[Hint]:
+    """Let those at the head of a locked gate's queue go, as many as may begin; returns also the timer's hint.
+
+    `option` is what the function asks for by now, or an operator in its place; None: it holds nobody back any more.
+    """
     state = _state(gate)
     if state is None:
         timers.end(conn, gate.key)
         return []
-    pace, hints = state.pace(), list[Hint]()
+    pace, hints = state.pace().changed(option or _FREE, now), list[Hint]()
     throttles.forget_over(conn, gate.key)
     ahead = throttles.ahead(conn, gate.key)
     while room := min(pace.room(now, ahead), _MOST - len(hints)):

@@ -24,6 +24,7 @@ from orchestrator.ids import new_ulid
 from orchestrator.store import crons, events, functions, gates, history, timers
 from orchestrator.store.apply import Holder
 from orchestrator.store.database import Connection
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.functions import StoredFunction
 from orchestrator.store.gates import Gate
 from orchestrator.store.jobs import Hint, Lease
@@ -32,8 +33,6 @@ from orchestrator.store.timers import Timer
 
 _log = log.get(__name__)
 
-#: When a timer that we failed at is tried again.
-_AGAIN = timedelta(seconds=2)
 #: While a function is paused, its throttles are looked at so seldom; resuming winds them.
 _WHILE_PAUSED = timedelta(hours=1)
 
@@ -57,11 +56,11 @@ def fire(parts: Parts, job_id: int, room: int) -> list[Held]:
         return _fire(parts, timer, room)
     except Exception as error:
         _log.exception("timer crashed", job_id=job_id, kind=timer.kind)
-        with parts.database.write() as conn:
-            crons.put_off(conn, job_id, parts.clock.now(), _AGAIN, f"{type(error).__name__}: {error}"[:500])
+        cron.put_off(parts, job_id, error)
         return []
 
 
+@undisturbed
 def _fire(parts: Parts, timer: Timer, room: int) -> list[Held]:
     by = parts.holder()
     outcome: Outcome | None = None
@@ -72,7 +71,7 @@ def _fire(parts: Parts, timer: Timer, room: int) -> list[Held]:
             return []
         leases = list[Lease]()
         if timer.kind == gates.THROTTLE:
-            hints = _let_go(conn, timer, gate, by)
+            hints = _let_go(parts, conn, timer, gate, by)
         else:
             outcome = _STARTS[timer.kind](parts, conn, gate, by)
             outcomes = [outcome] if outcome is not None else []
@@ -84,10 +83,12 @@ def _fire(parts: Parts, timer: Timer, room: int) -> list[Held]:
     return held(parts, [outcome], leases, by.now)
 
 
-def _let_go(conn: Connection, timer: Timer, gate: Gate, by: Holder) -> list[Hint]:
+def _let_go(parts: Parts, conn: Connection, timer: Timer, gate: Gate, by: Holder) -> list[Hint]:
     if functions.is_paused(conn, gate.function_id):
         return [timers.wind(conn, timer.kind, timer.gate, by.now + _WHILE_PAUSED)]
-    return throttle.let_go(conn, gate, by.now)
+    stored = functions.function(conn, gate.function_id)
+    means = parts.versions.function(conn, stored.id, stored.version) if stored is not None else None
+    return throttle.let_go(conn, gate, by.now, means.throttle if means is not None else None)
 
 
 def _debounced(parts: Parts, conn: Connection, gate: Gate, by: Holder) -> Outcome | None:

@@ -39,7 +39,7 @@ class Versions:
         checkpoints = sends_checkpoints(loaded.sdk_language, loaded.sdk_version)
         found = self._known.get(key)
         if found is None or found.checkpoints != checkpoints:
-            function = functions.limited(_parsed(loaded.config), loaded.imposed)
+            function = functions.limited(_parsed(loaded.config), loaded.imposed, loaded.overrides)
             if len(self._known) >= self._most:
                 self._known.pop(next(iter(self._known)), None)
             found = self._known[key] = Version(function, checkpoints)
@@ -51,7 +51,9 @@ class Versions:
         if known is not None:
             return known.function
         stored = functions.function(conn, function_id)
-        return functions.limited(_parsed(stored.config), stored.imposed) if stored is not None else None
+        if stored is None:
+            return None
+        return functions.limited(_parsed(stored.config), stored.imposed, stored.overrides)
 
 
 def _parsed(config: str) -> Function:

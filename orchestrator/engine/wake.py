@@ -6,9 +6,9 @@ from orchestrator.core.message import Woke
 from orchestrator.engine.branch import Branch
 from orchestrator.engine.call import call
 from orchestrator.engine.ends import follows
+from orchestrator.engine.enter import end
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.settle import settle
-from orchestrator.store import jobs
 from orchestrator.store.jobs import Lease
 
 
@@ -17,8 +17,7 @@ def wake(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None:
     with parts.holdings.holding(lease):
         loaded, branch = Branch.load_for_end(parts, lease.run_id or "")
         if loaded is None or lease.step_id is None:
-            with parts.database.write() as conn:
-                jobs.end(conn, lease)
+            end(parts, lease)
             return
         applied, decision = settle(parts, lease, loaded, Woke(lease.step_id), max_attempts=1)
     if applied.lease is not None:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from orchestrator import log
 from orchestrator.engine.branch import Branch, Held
+from orchestrator.engine.bulk import carry_out
 from orchestrator.engine.bury import crashed
 from orchestrator.engine.call import call
-from orchestrator.engine.cancel_all import cancel_all
 from orchestrator.engine.expire import expire
 from orchestrator.engine.fetch import fetch
 from orchestrator.engine.look_back import look_back
@@ -23,9 +23,10 @@ _log = log.get(__name__)
 
 #: Kinds that are leased; match jobs are not (see `engine.match`).
 HANDLERS: Mapping[str, Callable[[Parts, Lease, Branch | None], None]] = {
+    jobs.BULK: carry_out,
     jobs.CALL: call,
     jobs.CANCEL: cancel_by_event,
-    jobs.CANCEL_ALL: cancel_all,
+    jobs.CANCEL_ALL: carry_out,
     jobs.FETCH: fetch,
     jobs.LOOK_BACK: look_back,
     jobs.RESUME: resume,

@@ -7,7 +7,7 @@ that evaluating `event.data.plan == "free"` is three dictionary reads and a comp
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ExpressionError
@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
 Run = Callable[[Frame], Any]
 
-ROOTS = frozenset({"event", "async", "vars"})
+#: What a trigger, a wait or a key reads: `async` is the event that is waited for.
+WAITS: Mapping[str, str] = {"event": "event", "async": "async", "vars": "vars"}
+#: What a search through runs reads.
+SEARCHES: Mapping[str, str] = {"event": "event", "output": "async"}
+_READS = (
+    "an expression reads `event`, or `async` in a wait",
+    "a search reads `event`, and `output` where runs are searched",
+)
 TYPE_DENOTATIONS = frozenset(values.TYPE_NAMES.values()) | {"uint"}
 
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
@@ -46,8 +53,10 @@ _WHOLE_RESULTS = frozenset({"int", "uint", "size"})
 class Builder:
     """Builds the closures of one tree and notes what the tree uses."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, roots: Mapping[str, str] = WAITS) -> None:
+        """`roots` are the variables there are, each with the place in the frame that holds its value."""
         self.tree = tree
+        self.variables = roots
         self.roots: set[str] = set()
         self.calls: dict[str, int] = {}
         self.uses_macros = False
@@ -89,13 +98,13 @@ def _name(builder: Builder, node: Expr) -> Run:
     if name in builder.scope:
         slot = builder.scope[name]
         return lambda frame: frame.locals[slot]
-    if name in ROOTS:
+    if name in builder.variables:
         builder.roots.add(name)
-        return _ROOT_READERS[name]
+        return _ROOT_READERS[builder.variables[name]]
     if name in TYPE_DENOTATIONS:
         denoted = values.TypeName(name)
         return lambda frame: denoted
-    raise builder.error(f"There is no `{name[:40]}` here; an expression reads `event`, or `async` in a wait", node)
+    raise builder.error(f"There is no `{name[:40]}` here; {_READS[builder.variables is SEARCHES]}", node)
 
 
 def _select(builder: Builder, node: Expr) -> Run:
@@ -106,10 +115,10 @@ def _select(builder: Builder, node: Expr) -> Run:
         operand, name = builder.build(select.operand), select.field
         return lambda frame: isinstance(holder := operand(frame), dict) and name in holder
     path = path_of(node)
-    if path is not None and path[0] in ROOTS and path[0] not in builder.scope:
+    if path is not None and path[0] in builder.variables and path[0] not in builder.scope:
         builder.roots.add(path[0])
         builder.nodes += len(path[1])
-        return _PATH_READERS[path[0]](path[1])
+        return _PATH_READERS[builder.variables[path[0]]](path[1])
     return _field(builder.build(select.operand), select.field)
 
 

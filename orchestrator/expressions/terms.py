@@ -26,7 +26,7 @@ class Equality:
 
 def equalities(tree: Tree) -> Iterator[Equality]:
     """List the equalities of the outermost && chain that compare a path of `async` with something known before."""
-    for conjunct in _conjuncts(tree.root):
+    for conjunct in conjuncts(tree.root):
         left, right = conjunct.call_expr.args
         for side, other in ((left, right), (right, left)):
             path = path_of(side)
@@ -37,12 +37,13 @@ def equalities(tree: Tree) -> Iterator[Equality]:
                 break
 
 
-def _conjuncts(node: Expr) -> Iterator[Expr]:
+def conjuncts(node: Expr) -> Iterator[Expr]:
+    """List the equalities of the outermost && chain."""
     if node.WhichOneof("expr_kind") != "call_expr":
         return
     if node.call_expr.function == "_&&_":
         for arg in node.call_expr.args:
-            yield from _conjuncts(arg)
+            yield from conjuncts(arg)
     elif node.call_expr.function == "_==_":
         yield node
 

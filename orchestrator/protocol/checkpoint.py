@@ -73,6 +73,11 @@ def read_checkpoint(body: bytes, now: datetime) -> Checkpoint:
     return Checkpoint(Dispatch(int(dispatch[1]), int(dispatch[2])), _steps(found.steps or [], now))
 
 
+def only_done(ops: Sequence[WireOp], now: datetime) -> tuple[Kept, ...] | None:
+    """The steps of a report that tells of nothing but steps done; None: it tells of more.  Raises `RequestError`."""
+    return _steps(ops, now) if all(wire.op in _SAVED for wire in ops) else None
+
+
 def _steps(ops: Sequence[WireOp], now: datetime) -> tuple[Kept, ...]:
     if len(ops) > MAX_OPS:
         raise RequestError(f"steps has {len(ops)} steps; the limit is {MAX_OPS}")

@@ -31,6 +31,8 @@ from orchestrator.protocol.fields import Field
 SCHEMES = ("http", "https", "ws", "wss")
 #: Where functions live in processes of their own; nobody may claim that from outside.
 LOCAL = "local"
+#: Where runs are gone on with by repeating the request that began them (see `protocol.endpoint`).
+ENDPOINT = "endpoint"
 
 # croniter's own inventions: H is a hash, R is chance; a function must start at the same minutes wherever it is asked.
 _FOREIGN_CRON = re.compile(r"(?<![A-Za-z])[HhRr](?![A-Za-z])")
@@ -54,7 +56,7 @@ def read_function(config: object, place: str, *, ours: bool = False) -> Function
     function = Function(
         slug=slug,
         name=name,
-        url=read_url(step["runtime"]["url"], (*SCHEMES, LOCAL) if ours else SCHEMES),
+        url=read_url(step["runtime"]["url"], (*SCHEMES, LOCAL, ENDPOINT) if ours else SCHEMES),
         triggers=_triggers(field["triggers"]),
         retries=_retries(field, step),
         cancels=tuple(map(_cancel, field["cancel"].items(limits.MAX_CANCELS))),

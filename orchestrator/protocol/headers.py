@@ -21,6 +21,8 @@ SIGNATURE = "x-inngest-signature"
 NO_RETRY = "x-inngest-no-retry"
 REQUEST_VERSION = "x-inngest-req-version"
 STEP_ID = "x-inngest-step-id"
+#: Whether an endpoint that is called again must only plan the steps that it comes to.
+FORCE_PLAN = "x-inngest-force-step-plan"
 JOB_ID = "x-inngest-job-id"
 GENERATION_ID = "x-inngest-generation-id"
 SERVER_KIND = "x-inngest-server-kind"

@@ -126,6 +126,7 @@ def _step_error(wire: WireOp, circumstances: Circumstances) -> Op:
         final=wire.op == "StepFailed" or circumstances.no_retry,
         retry_after=circumstances.retry_after,
         started_at=_started_at(wire),
+        input=_input(wire, name),
     )
 
 

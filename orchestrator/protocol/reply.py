@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -12,6 +12,7 @@ import msgspec
 
 from orchestrator.core.message import Asked, Op, Returned, StepErrored, Threw
 from orchestrator.core.retry import RETRY_AFTER_MAX
+from orchestrator.errors import RequestError
 from orchestrator.protocol import headers as names
 from orchestrator.protocol import run_errors
 from orchestrator.protocol.ops import (
@@ -78,6 +79,16 @@ def parse_reply(
     return Parsed(reply, _request_version(answer.headers), sdk)
 
 
+def parse_ops(ops: Sequence[WireOp], now: datetime) -> Returned | Threw | Asked:
+    """Read ops that were reported otherwise than by answering a call; none of them belongs to a planned step's call."""
+    try:
+        return _meaning(ops, Circumstances(now, sdk=""), None, 0)
+    except Refused as refused:
+        return Threw(None, 0, refused.error, refused.retryable)
+    except _UNREADABLE as error:
+        raise RequestError(f"the report cannot be read: {error}") from None
+
+
 def transport_failure(code: str, sentence: str, target: str | None, attempt: int) -> Threw:
     """Say that no whole answer came; an attempt like any other, unless it was too large to come."""
     too_large = code == _TOO_LARGE
@@ -100,8 +111,14 @@ def _asked(answer: _Answer, target: str | None, attempt: int, now: datetime) -> 
     sdk = answer.headers[names.SDK][:_MAX_SDK]
     after = _retry_after(answer.headers, now)
     circumstances = Circumstances(now, sdk, _no_retry(answer.headers), after)
+    return _meaning(_wire_ops(answer.body), circumstances, target, attempt)
+
+
+def _meaning(
+    wires: Sequence[WireOp], circumstances: Circumstances, target: str | None, attempt: int
+) -> Returned | Threw | Asked:
     ops = list[Op]()
-    for wire in _wire_ops(answer.body):
+    for wire in wires:
         if wire.op == RUN_COMPLETE:
             return Returned(target, attempt, value_text(wire.data), tuple(ops))
         op = read_op(wire, circumstances)

@@ -36,10 +36,16 @@ class State:
     size: int
 
     @classmethod
-    def of(cls, events: Sequence[str], memo: Mapping[str, str]) -> State:
-        """Write events (at least one) and the values of `memo`, which are JSON texts."""
-        steps = ",".join(f"{_text(step_id)}:{value}" for step_id, value in memo.items())
-        return cls(events[0], ",".join(events), steps, ",".join(map(_text, memo)), state_size(events, memo))
+    def of(cls, events: Sequence[str], memo: Mapping[str, str], inputs: Mapping[str, str] | None = None) -> State:
+        """Write events (at least one) and the values of `memo`, which are JSON texts.
+
+        `inputs` are what steps get in place of their own; those have no outcome, and so no place in the stack.
+        """
+        given = memo_of_inputs(inputs) if inputs else {}
+        steps = ",".join(f"{_text(step_id)}:{value}" for step_id, value in {**memo, **given}.items())
+        return cls(
+            events[0], ",".join(events), steps, ",".join(map(_text, memo)), state_size(events, {**memo, **given})
+        )
 
 
 def request_body(
@@ -76,6 +82,11 @@ def request_body(
         f'{{"ctx":{context},"defers":{{{deferred}}},"event":{state.first_event},"events":[{events}],"steps":{{{steps}}},'
         f'"use_api":{_flag(use_api)},"version":{request_version}}}'
     )
+
+
+def memo_of_inputs(inputs: Mapping[str, str]) -> dict[str, str]:
+    """What stands in the place of an outcome, for steps that are to run with another input (JSON arrays)."""
+    return {step_id: f'{{"input":{value}}}' for step_id, value in inputs.items()}
 
 
 def request_url(url: str, target: str | None) -> str:

@@ -14,6 +14,8 @@ MAX_TRIGGERS = 50
 MAX_CANCELS = 20
 MAX_CONCURRENCY = 8
 MAX_RETRIES = 100
+#: Of an endpoint whose SDK does not say, as the TypeScript SDK has it.
+DEFAULT_ENDPOINT_RETRIES = 3
 #: Any count: large enough for everybody, small enough for every database.
 MAX_COUNT = 1_000_000_000
 

@@ -9,6 +9,7 @@ from orchestrator import log
 from orchestrator.queue.announce import Announcer
 from orchestrator.store import cure, parked, slots
 from orchestrator.store.database import Database
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.parked import Admitted
 
 _log = log.get(__name__)
@@ -41,6 +42,7 @@ def admit(database: Database, announcer: Announcer, keys: Iterable[str], now: da
     return announced
 
 
+@undisturbed
 def _admit(database: Database, key: str, now: datetime) -> Admitted:
     for _ in range(_TRIES):
         with database.write() as conn:
@@ -53,6 +55,7 @@ def _admit(database: Database, key: str, now: datetime) -> Admitted:
     return Admitted()
 
 
+@undisturbed
 def free_abandoned(database: Database, announcer: Announcer, now: datetime, dead_owners: Sequence[str] = ()) -> None:
     """Free what dead and silent processes kept, and serve those who wait at pools with room."""
     with database.write() as conn:
@@ -61,6 +64,7 @@ def free_abandoned(database: Database, announcer: Announcer, now: datetime, dead
     admit(database, announcer, freed, now)
 
 
+@undisturbed
 def set_right(database: Database, announcer: Announcer, now: datetime) -> int:
     """Free slots that nobody uses, count pools anew that are miscounted, delete idle ones; returns how many were wrong.
 

@@ -23,7 +23,9 @@ from typing import Any, Protocol
 import kombu
 
 from orchestrator import log
+from orchestrator.config import Config
 from orchestrator.queue import broker
+from orchestrator.queue.broker import Broker
 from orchestrator.store.crons import UNLEASED
 from orchestrator.store.jobs import Hint
 
@@ -71,14 +73,20 @@ class Silence:
         """Let the sweep find them."""
 
 
+def announcer(config: Config) -> Announcer:
+    """How a process that does no work itself announces."""
+    told = broker.of(config)
+    return BrokerAnnouncer(told) if told else Silence()
+
+
 class BrokerAnnouncer:
     """Sends hints to the broker from a thread of its own, so that no request waits for it.
 
     What comes while a message is sent goes into the next one.  While the broker is away hints are dropped.
     """
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, told: Broker) -> None:
+        self.broker = told
         self._thread: threading.Thread | None = None
         #: What is known of the broker; nothing before the first hint.
         self.state = BrokerState.UNUSED
@@ -105,8 +113,8 @@ class BrokerAnnouncer:
     def _run(self) -> None:
         while True:
             try:
-                with _connection(self._url) as connection:
-                    sender = _Sender(connection)
+                with self.broker.connection(2) as connection:
+                    sender = _Sender(connection, self.broker)
                     if self.state is BrokerState.AWAY:
                         _log.info("broker is back")
                     self.state = BrokerState.THERE
@@ -128,7 +136,8 @@ class BrokerAnnouncer:
 class _Sender:
     """One connection's channel, with the queues declared."""
 
-    def __init__(self, connection: kombu.Connection) -> None:
+    def __init__(self, connection: kombu.Connection, told: Broker) -> None:
+        self._broker = told
         self._channel = connection.channel()
         self._declared = set[str]()
         for name in (broker.RUNNER_QUEUE, broker.EXECUTOR_QUEUE):
@@ -146,7 +155,7 @@ class _Sender:
 
     def _declare(self, name: str) -> None:
         if name not in self._declared:
-            broker.queue(name)(self._channel).declare()
+            self._broker.queue(name)(self._channel).declare()
             self._declared.add(name)
 
     def _publish(self, task: str, queue: str, hints: list[list[Any]]) -> None:
@@ -154,7 +163,7 @@ class _Sender:
         self._producer.publish(
             ([hints], {}, {"callbacks": None, "errbacks": None, "chain": None, "chord": None}),
             serializer="json",
-            routing_key=queue,
+            routing_key=self._broker.queue_name(queue),
             exchange="",
             delivery_mode=1,  # transient: a hint need not survive the broker,
             retry=False,
@@ -186,10 +195,6 @@ def _queue_of(hint: Hint) -> str:
     if hint.kind in UNLEASED or (hint.priority > 0 and hint.app is None):
         return broker.RUNNER_QUEUE
     return broker.EXECUTOR_QUEUE if hint.app is None else broker.app_queue(hint.app)
-
-
-def _connection(url: str) -> kombu.Connection:
-    return kombu.Connection(url, connect_timeout=2, transport_options=broker.transport_options(url))
 
 
 def _microseconds(moment: datetime) -> int:

@@ -7,14 +7,19 @@ in one statement, well before that.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
+from orchestrator import log
 from orchestrator.store import jobs, slots
 from orchestrator.store.database import Database
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.jobs import Lease
 from orchestrator.store.presence import Presence
+
+_log = log.get(__name__)
 
 #: How long a lease lasts without a heartbeat.
 LEASE = timedelta(seconds=30)
@@ -33,12 +38,15 @@ class Holdings:
         #: Calls that go on though their runs are over, and so their leases: they still take up slots.
         self._outlived: dict[int, Lease] = {}
         self._lock = threading.Condition()
+        #: When leases were last prolonged, or would have been.
+        self._beaten_at: datetime | None = None
 
     @property
     def owner(self) -> str:
         """The name that the leases of this process carry."""
         return self.presence.owner
 
+    @undisturbed
     def take(self, ids: Sequence[int], now: datetime) -> list[Lease]:
         """Lease those of the jobs that are ready and due."""
         with self._database.write_one() as conn:
@@ -78,7 +86,25 @@ class Holdings:
         return held is not None and held.generation == lease.generation
 
     def beat(self, now: datetime) -> int:
-        """Prolong everything held, and let go of what somebody else holds by now; returns how much is left."""
+        """Prolong everything held, and let go of what somebody else holds by now; returns how much is left.
+
+        Tells when the last time is longer ago than leases last: others may have what was held here, for no fault of
+        anybody's but a process that was suspended or starved, or a database that was away.
+        """
+        began = time.monotonic()
+        left = self._prolong(now)
+        self._note_beat(now, now + timedelta(seconds=time.monotonic() - began))
+        return left
+
+    def _note_beat(self, began: datetime, ended: datetime) -> None:
+        with self._lock:
+            before = self._beaten_at or began
+            self._beaten_at = max(before, began)
+        if ended - before > self.span:
+            _log.warning("heartbeat late", owner=self.owner, seconds=round((ended - before) / timedelta(seconds=1), 1))
+
+    @undisturbed
+    def _prolong(self, now: datetime) -> int:
         with self._lock:
             held, outlived = list(self._held.values()), list(self._outlived.values())
         if not held and not outlived:
@@ -103,6 +129,7 @@ class Holdings:
                     if held.admitted:
                         self._outlived[lease.job_id] = held
 
+    @undisturbed
     def hand_back(self, now: datetime, spare: str | None = None) -> int:
         """Make everything held, but for one kind, ready for others: the process is about to end; returns how much."""
         with self._lock:

@@ -155,7 +155,8 @@ class _Timers:
         self._due: list[tuple[datetime, int, int]] = []
         self._came = itertools.count()
         self._timers: list[tuple[datetime, int, datetime]] = []
-        self._waiting = set[int]()
+        #: When each is told to be due; earlier than that counts, since gates' timers are also wound back.
+        self._waiting = dict[int, datetime]()
         self._closed = False
 
     def keep(self, hints: Sequence[Hint]) -> None:
@@ -204,9 +205,13 @@ class _Timers:
     def _keep(self, hint: Hint, now: datetime) -> None:
         if hint.run_at <= now:
             self._put(hint.job_id, _place(hint))
-        elif hint.run_at - now <= HORIZON and len(self._timers) < MOST_TIMERS and hint.job_id not in self._waiting:
-            self._waiting.add(hint.job_id)
+        elif hint.run_at - now <= HORIZON and len(self._timers) < MOST_TIMERS and self._is_earlier(hint):
+            self._waiting[hint.job_id] = hint.run_at
             heapq.heappush(self._timers, (hint.run_at, hint.job_id, _place(hint)))
+
+    def _is_earlier(self, hint: Hint) -> bool:
+        known = self._waiting.get(hint.job_id)
+        return known is None or hint.run_at < known
 
     def _put(self, job_id: int, place: datetime) -> None:
         heapq.heappush(self._due, (place, next(self._came), job_id))
@@ -214,9 +219,10 @@ class _Timers:
     def _ripen(self) -> None:
         now = self._clock.now()
         while self._timers and self._timers[0][0] <= now:
-            _, job_id, place = heapq.heappop(self._timers)
-            self._waiting.discard(job_id)
-            self._put(job_id, place)
+            at, job_id, place = heapq.heappop(self._timers)
+            if self._waiting.get(job_id) == at:  # else an earlier hint was given out before
+                del self._waiting[job_id]
+                self._put(job_id, place)
 
     def _until_next(self) -> float | None:
         if not self._timers:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from orchestrator.queue.announce import Announcer
-from orchestrator.store import due, gates, keys
+from orchestrator.store import due, gates, keys, sessions
 from orchestrator.store.database import Database
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.jobs import Hint
 
 #: A job this near is announced with its time; everything further stays a row.
@@ -84,8 +85,12 @@ class Sweeps:
     def _tell(self, announcer: Announcer, hints: list[Hint], now: datetime) -> None:
         if hints:
             announcer.announce(hints)
-            with self._database.write() as conn:
-                due.announced(conn, [hint.job_id for hint in hints], now)
+            self._note(hints, now)
+
+    @undisturbed
+    def _note(self, hints: list[Hint], now: datetime) -> None:
+        with self._database.write() as conn:
+            due.announced(conn, [hint.job_id for hint in hints], now)
 
 
 def sweep(database: Database, announcer: Announcer, now: datetime, *, grace: timedelta = GRACE) -> list[Hint]:
@@ -93,10 +98,11 @@ def sweep(database: Database, announcer: Announcer, now: datetime, *, grace: tim
     return Sweeps(database, announcer).sweep(now, grace)
 
 
+@undisturbed
 def tidy(database: Database, now: datetime) -> int:
     """Delete expired keys and gates, so many of each at once; returns how many."""
     deleted = 0
-    for expire in (keys.expire, gates.expire):
+    for expire in (keys.expire, gates.expire, sessions.expire):
         for _ in range(_ROUNDS):
             with database.write() as conn:
                 some = expire(conn, now, _PAGE)

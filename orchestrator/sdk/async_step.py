@@ -74,7 +74,8 @@ class AsyncStep:
 
     async def run(self, id: str, body: Callable[..., Any], *args: Any, retry: Retry | None = None) -> Any:
         """Call `body(*args)`, a coroutine function or a plain one, once; see `Step.run`."""
-        return await self._board.run(id, lambda _: body(*args), retry)
+        execution = self._board.execution
+        return await self._board.run(id, lambda step: body(*execution.arguments(step, args)), retry)
 
     async def sleep(self, id: str, duration: Span) -> None:
         """Sleep; costs a row and nothing else, however long."""
@@ -124,11 +125,18 @@ class AsyncStep:
     async def send_event(self, id: str, event: str | NewEvent | Sequence[NewEvent], data: Any = None) -> list[str]:
         """Send events, once; returns their ids."""
         host = self._board.execution.host
-        ids: list[str] = await self._board.run(id, lambda step: host.send(asks.new_events(event, data), step.id))
+        ids: list[str] = await self._hosted(id, lambda step: host.send(asks.new_events(event, data), step.id))
         return ids
 
     async def send_signal(self, id: str, signal: str, data: Any = None) -> bool:
         """Give a signal to the run that waits for it; False: none does."""
         host, text = self._board.execution.host, encode(data, f'signal "{signal}"')
-        heard: bool = await self._board.run(id, lambda _: host.signal(signal, text))
+        heard: bool = await self._hosted(id, lambda _: host.signal(signal, text))
         return heard
+
+    async def _hosted(self, id: str, do: Callable[[Found], Any]) -> Any:
+        def body(step: Found) -> Any:
+            self._board.execution.takes_no_input(step)
+            return do(step)
+
+        return await self._board.run(id, body)

@@ -21,7 +21,7 @@ from orchestrator.core.message import Op, StepDone, StepErrored, StepPlanned
 from orchestrator.sdk.errors import Interrupt, NonRetriable, NotDeterministic, RetryAfter, StepError
 from orchestrator.sdk.options import Retry
 from orchestrator.sdk.triggers import NewEvent
-from orchestrator.sdk.values import decode, encode, error_text, step_error
+from orchestrator.sdk.values import arguments_text, decode, encode, error_text, step_error
 
 #: What a step is to people.
 RUN, SLEEP, WAIT, INVOKE, SIGNAL = "StepRun", "Sleep", "WaitForEvent", "InvokeFunction", "WaitForSignal"
@@ -82,6 +82,10 @@ class Execution:
     #: The function's own policy, for steps that have none.
     retry: Retry | None = None
     max_attempts: int = 5
+    #: What steps get in place of their own arguments (JSON arrays), by their ids.
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    #: What the bodies that run were called with, for people to look at.
+    taken: dict[str, str] = field(default_factory=dict)
     #: What the call has found, for the answer.
     ops: list[Op] = field(default_factory=list)
     #: No step may begin any more: the function is being left.
@@ -154,6 +158,19 @@ class Execution:
 
     # What may happen to a step without an outcome.
 
+    def arguments(self, step: Found, own: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What the step's body is called with: what the function says, unless the run was given something else."""
+        given = self.inputs.get(step.id)
+        taken = given if given is not None else arguments_text(own)
+        if taken is not None:
+            self.taken[step.id] = taken
+        return tuple(decode(given)) if given is not None else own
+
+    def takes_no_input(self, step: Found) -> None:
+        """Raise `NonRetriable` if the run was given an input for a step that has no arguments."""
+        if step.id in self.inputs:
+            raise NonRetriable(f'step "{step.name}" has no arguments, and this run was given another input for it')
+
     def planning(self, step: Found) -> bool:
         """Whether the step, which would run code, has to be planned.  Raises `Interrupt` where it is not its turn."""
         if self.target is not None:
@@ -184,7 +201,7 @@ class Execution:
             raise NonRetriable(
                 f'the output of step "{step.name}" has {size} bytes; the limit is {MOST_OUTPUT} bytes (4 MiB)'
             )
-        done = StepDone(step.id, step.name, RUN, output, started)
+        done = StepDone(step.id, step.name, RUN, output, started, self.taken.pop(step.id, None))
         if self.target is not None:
             self.ops.append(done)
             self.over = True
@@ -199,7 +216,8 @@ class Execution:
         final = is_final(error, policy)
         after = wait_of(error, self.host.now())
         backoff = policy.wait(attempt) if policy is not None and after is None else None
-        self.ops.append(StepErrored(step.id, step.name, RUN, error_text(error), final, after, started, most, backoff))
+        taken, text = self.taken.pop(step.id, None), error_text(error)
+        self.ops.append(StepErrored(step.id, step.name, RUN, text, final, after, started, most, backoff, taken))
         self.over = True
 
     @contextmanager

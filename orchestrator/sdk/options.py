@@ -14,6 +14,9 @@ from orchestrator.core.function import RateLimit as RateLimit
 from orchestrator.core.function import Throttle as Throttle
 from orchestrator.core.function import Timeouts as Timeouts
 
+#: Not the global one, which users seed and processes inherit.
+_CHANCE = random.SystemRandom()
+
 
 @dataclass(frozen=True, slots=True)
 class Retry:
@@ -37,7 +40,7 @@ class Retry:
             wait = min(self.first * factor, self.cap)
         except OverflowError:
             wait = self.cap
-        return wait * random.uniform(0.75, 1)
+        return wait * _CHANCE.uniform(0.75, 1)
 
 
 @dataclass(frozen=True, slots=True)

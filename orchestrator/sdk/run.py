@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.core.message import Asked, Returned, Threw
@@ -27,6 +27,8 @@ class Given:
     memo: Mapping[str, str]
     target: str | None = None
     plan_only: bool = False
+    #: What steps get in place of their own arguments (JSON arrays), by their ids.
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,13 @@ def call(function: DurableFunction[..., Any], given: Given, host: Host) -> Calle
     """
     options = function.options
     execution = Execution(
-        host, given.memo, given.target, given.plan_only, retry=options.retry, max_attempts=options.max_attempts
+        host,
+        given.memo,
+        given.target,
+        given.plan_only,
+        retry=options.retry,
+        max_attempts=options.max_attempts,
+        inputs=given.inputs,
     )
     before = len(given.memo)
     try:

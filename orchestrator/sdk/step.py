@@ -38,7 +38,7 @@ class Step:
             if execution.planning(step):
                 execution.plan(step)
                 raise Interrupt
-            run_body(execution, step, lambda: body(*args), retry)
+            run_body(execution, step, lambda: body(*execution.arguments(step, args)), retry)
         result: T = execution.outcome(step, RUN)
         return result
 
@@ -109,6 +109,7 @@ class Step:
             if execution.planning(step):
                 execution.plan(step)
                 raise Interrupt
+            execution.takes_no_input(step)
             run_body(execution, step, lambda: do(step), None)
         result: T = execution.outcome(step, RUN)
         return result

@@ -17,6 +17,8 @@ from orchestrator.sdk.triggers import ReceivedEvent
 _OURS = ("/orchestrator/sdk/", "/orchestrator/attach/")
 #: Of a stack that is kept.
 _MOST_STACK = 64 * 1024
+#: Bytes of arguments that are kept for people to look at.
+MOST_KEPT = 64 * 1024
 
 
 def encode(value: Any, what: str) -> str:
@@ -29,6 +31,20 @@ def encode(value: Any, what: str) -> str:
         except (TypeError, ValueError, RecursionError):
             pass
         raise NonRetriable(f"{what} gave {_described(value)}, which JSON cannot hold: {error}") from None
+
+
+def arguments_text(own: tuple[Any, ...]) -> str | None:
+    """What is kept of a step's arguments for people to look at: a JSON array.
+
+    None: there are none, JSON cannot hold them (which is no fault: nothing depends on it), or they are large.
+    """
+    if not own:
+        return None
+    try:
+        text = orjson.dumps(own, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    except (TypeError, ValueError):
+        return None
+    return text.decode() if len(text) <= MOST_KEPT else None
 
 
 def decode(text: str) -> Any:

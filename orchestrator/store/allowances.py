@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, literal_column, or_, select, update
+from sqlalchemy import Connection, Row, bindparam, delete, func, insert, literal_column, or_, select, update
 
 from orchestrator.core.concurrency import limit_id
 from orchestrator.core.function import Concurrency
@@ -21,6 +22,11 @@ _READ = select(
     func.coalesce(concurrency_limits.c.override, concurrency_limits.c.declared).label("allowed"),
 ).where(concurrency_limits.c.function_id.in_(bindparam("ids", expanding=True)))
 _LIST = select(concurrency_limits).where(_OF).order_by(concurrency_limits.c.position)
+_LIST_MANY = (
+    select(concurrency_limits)
+    .where(concurrency_limits.c.function_id.in_(bindparam("ids", expanding=True)))
+    .order_by(concurrency_limits.c.function_id, concurrency_limits.c.position)
+)
 _OVERRIDE = update(concurrency_limits).where(_OF, concurrency_limits.c.id == bindparam("of_limit"))
 _WAITING = (
     select(pools.c.key)
@@ -75,8 +81,15 @@ def of_functions(conn: Connection, function_ids: Collection[str]) -> Mapping[tup
 
 def of_function(conn: Connection, function_id: str) -> list[Allowance]:
     """The limits of one function, in the order it declares them."""
-    rows = conn.execute(_LIST, {"of_function": function_id})
-    return [Allowance(row.id, row.declared, row.override, row.key, row.scope, row.whole_run) for row in rows]
+    return [_allowance(row) for row in conn.execute(_LIST, {"of_function": function_id})]
+
+
+def of_each(conn: Connection, function_ids: Sequence[str]) -> Mapping[str, Sequence[Allowance]]:
+    """The limits of each of these functions, in the order it declares them."""
+    found = dict[str, list[Allowance]]()
+    for row in conn.execute(_LIST_MANY, {"ids": list(function_ids)}):
+        found.setdefault(row.function_id, []).append(_allowance(row))
+    return found
 
 
 def override(conn: Connection, function_id: str, of_limit: str, wanted: int | None) -> bool:
@@ -99,3 +112,7 @@ def waiting_pools(conn: Connection, function_id: str, limit_ids: Sequence[str]) 
     """The pools of these limits at which calls wait."""
     rows = conn.execute(_WAITING, {"ids": list(limit_ids), "of_function": function_id})
     return [row.key for row in rows]
+
+
+def _allowance(row: Row[Any]) -> Allowance:
+    return Allowance(row.id, row.declared, row.override, row.key, row.scope, row.whole_run)

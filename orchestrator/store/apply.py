@@ -114,7 +114,7 @@ def apply(
             return Applied(accepted=False)
     elif not _settle_job(conn, lease, decision, applied, by):
         return Applied(accepted=False)
-    _write_steps(conn, before, decision, by.now)
+    _write_steps(conn, before, decision, by.now, _sent(opened))
     _write_jobs(conn, before.id, decision, applied, by)
     if finish is None:
         for one in opened:
@@ -225,8 +225,17 @@ def _fresh(lease: Lease) -> Lease:
     return replace(lease, attempt=0, crashes=0, payload=None, until=None)
 
 
-def _write_steps(conn: Connection, before: Run, decision: Decision, now: datetime) -> None:
+def _sent(opened: Sequence[Opened]) -> Mapping[str | None, str]:
+    """The events by which steps invoke functions."""
+    return {it.pause.step_id: it.event.id for it in opened if it.event is not None}
+
+
+def _write_steps(
+    conn: Connection, before: Run, decision: Decision, now: datetime, sent: Mapping[str | None, str]
+) -> None:
     saved = [effect for effect in decision.effects if isinstance(effect, SaveStep)]
+    if sent:
+        saved = [replace(step, event_id=sent.get(step.id, step.event_id)) for step in saved]
     if saved:
         steps.save(conn, before.id, saved, now, before.last_seq)
     if not decision.run.status.final and _counts(decision.run) != _counts(before):

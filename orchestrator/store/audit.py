@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 import orjson
@@ -29,3 +30,20 @@ def actions_on(conn: Connection, subject: str, most: int = 100) -> list[tuple[st
     """What was done to something, the latest first."""
     query = select(audit.c.action, audit.c.at).where(audit.c.subject == subject).order_by(audit.c.id.desc()).limit(most)
     return [(row.action, row.at) for row in conn.execute(query)]
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something that somebody did; `data` is JSON text."""
+
+    at: datetime
+    action: str
+    subject: str
+    actor: str | None
+    data: str | None
+
+
+def latest(conn: Connection, most: int) -> list[Action]:
+    """What was done last, the latest first."""
+    rows = conn.execute(select(audit).order_by(audit.c.id.desc()).limit(most))
+    return [Action(row.at, row.action, row.subject, row.actor, row.data) for row in rows]

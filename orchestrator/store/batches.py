@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, insert, select
 
@@ -19,6 +19,11 @@ _IDS = (
     .where(batch_events.c.batch_id == bindparam("of_batch"))
     .order_by(batch_events.c.event_id)
 )
+_IDS_OF_MANY = (
+    select(batch_events.c.batch_id, batch_events.c.event_id)
+    .where(batch_events.c.batch_id.in_(bindparam("of_batches", expanding=True)))
+    .order_by(batch_events.c.batch_id, batch_events.c.event_id)
+)
 
 
 def add(conn: Connection, batch_id: str, event_ids: Sequence[str]) -> None:
@@ -34,3 +39,11 @@ def payloads(conn: Connection, batch_id: str) -> tuple[str, ...]:
 def event_ids(conn: Connection, batch_id: str) -> list[str]:
     """The ids of a batch's events, in the same order."""
     return [row.event_id for row in conn.execute(_IDS, {"of_batch": batch_id})]
+
+
+def event_ids_of(conn: Connection, batch_ids: Sequence[str]) -> Mapping[str, Sequence[str]]:
+    """The same for each of these batches."""
+    found = dict[str, list[str]]()
+    for row in conn.execute(_IDS_OF_MANY, {"of_batches": list(batch_ids)}):
+        found.setdefault(row.batch_id, []).append(row.event_id)
+    return found

@@ -1,6 +1,6 @@
-"""What a person wants to know of a database before trusting it: `orchestrator doctor` asks.
+"""What a person wants to know of a database before trusting it: `orchestrator doctor` asks, and the page of the queue.
 
-Over a connection of its own, made within seconds or not at all; nothing that it writes is committed.
+Doctor asks over a connection of its own, made within seconds or not at all; nothing that it writes is committed.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, create_engine, func, insert, literal_column, make_url, pool, select
+from sqlalchemy import URL, Connection, create_engine, func, insert, literal_column, make_url, pool, select
 
+from orchestrator.store import mysql
 from orchestrator.store.jobs import IS_LEASED, IS_READY
 from orchestrator.store.tables import jobs, keys
 
 #: Seconds to connect, and for one statement.
 PATIENCE = 5
+#: The largest value of a step, 4 MiB, written with an escape for each character, and room.
+_PACKET = 16 * 1024 * 1024
 #: Dead jobs are counted up to this.
 MOST_DEAD = 1000
 
@@ -57,6 +60,14 @@ class Work:
     dead: int
 
 
+def place(url: URL) -> str:
+    """Where a database is, without names and passwords."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or "in memory"
+    port = f":{url.port}" if url.port else ""
+    return f"{url.host or 'a local socket'}{port}/{url.database or ''}"
+
+
 @contextmanager
 def connect(url: str) -> Iterator[Connection]:
     """A connection that commits nothing."""
@@ -72,7 +83,27 @@ def connect(url: str) -> Iterator[Connection]:
 def version(conn: Connection) -> str:
     """The database's kind and version."""
     kind = conn.engine.url.get_backend_name()
-    return f"{kind} {conn.exec_driver_sql(_VERSION.get(kind, 'SELECT version()')).scalar_one()}"
+    told = str(conn.exec_driver_sql(_VERSION.get(kind, "SELECT version()")).scalar_one())
+    if kind in mysql.NAMES:
+        return f"{'mariadb' if 'MariaDB' in told else 'mysql'} {told}"
+    return f"{kind} {told}"
+
+
+def shortcomings(conn: Connection) -> list[tuple[str, str]]:
+    """What is wrong with how the database is set up, each with the way out."""
+    if conn.engine.url.get_backend_name() not in mysql.NAMES:
+        return []
+    asked = "SELECT version(), @@max_allowed_packet, @@log_bin, @@binlog_format"
+    told, packet, logs, form = conn.exec_driver_sql(asked).one()
+    found = []
+    least = (10, 6) if "MariaDB" in told else (8, 0)
+    if tuple(int(part) for part in str(told).split(".")[:2]) < least:
+        found.append((f"version {told} has no SKIP LOCKED", "use MariaDB 10.6 or MySQL 8.0, or a later version"))
+    if int(packet) < _PACKET:
+        found.append((f"max_allowed_packet is {packet}, and larger steps cannot be kept", "set it to 64M"))
+    if int(logs) and form == "STATEMENT":
+        found.append(("binlog_format is STATEMENT, with which nothing can be written", "set it to ROW or MIXED"))
+    return found
 
 
 def try_writing(conn: Connection) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import orjson
-from sqlalchemy import Connection, bindparam, delete, literal_column, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from orchestrator.store import gates, jobs
 from orchestrator.store.jobs import Hint
@@ -26,7 +26,7 @@ TIMED = frozenset({CRON, gates.BATCH, gates.DEBOUNCE, gates.THROTTLE})
 UNLEASED = TIMED | {jobs.MATCH}
 
 _BY_ID = table.c.id == bindparam("job_id")
-_READY = table.c.state == literal_column("2")
+_READY = jobs.THIS_IS_READY
 _FENCE = (_BY_ID, _READY, table.c.generation == bindparam("read_generation"))
 _DUE = select(table).where(_BY_ID, _READY, table.c.run_at <= bindparam("now"))
 _MOVE = (

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Subquery, and_, bindparam, delete, func, literal_column, or_, select, update
 
 from orchestrator.store import slots as slot_rows
+from orchestrator.store.changing import Change
+from orchestrator.store.mysql import aside
 from orchestrator.store.parked import ALLOWED
 from orchestrator.store.slots import IS_PARKED, Changes
 from orchestrator.store.tables import jobs, pools, runs, slots
@@ -42,7 +44,7 @@ _ORPHANED = select(slots.c.id).where(
         and_(slots.c.job_id.is_(None), ~select(runs.c.id).where(runs.c.id == slots.c.run_id, _LIVE).exists()),
     ),
 )
-_DROP = delete(slots).where(slots.c.id.in_(bindparam("ids", expanding=True))).returning(slots.c.pool)
+_DROP = Change(delete(slots).where(slots.c.id.in_(bindparam("ids", expanding=True))), slots.c.pool)
 _STUCK = (
     select(pools.c.key)
     .where(pools.c.waiting > literal_column("0"), pools.c.used < func.coalesce(ALLOWED, pools.c.used + 1))
@@ -54,7 +56,7 @@ _WAITING = select(func.count()).where(IS_PARKED, jobs.c.waits_at == pools.c.key)
 _RECOUNT = update(pools).where(pools.c.key.in_(bindparam("keys", expanding=True))).values(used=_USED, waiting=_WAITING)
 _IDLE = select(pools.c.key).where(pools.c.used == 0, pools.c.waiting == 0).limit(MOST).with_for_update(skip_locked=True)
 _DELETE = delete(pools).where(
-    pools.c.key.in_(bindparam("keys", expanding=True)), pools.c.used == 0, pools.c.waiting == 0
+    pools.c.key.in_(bindparam("keys", expanding=True)), pools.c.used == 0, aside(pools.c.waiting) == 0
 )
 
 
@@ -115,7 +117,7 @@ def tidy(conn: Connection) -> int:
 def _drop(conn: Connection, ids: Sequence[int]) -> set[str]:
     if not ids:
         return set()
-    freed = [row.pool for row in conn.execute(_DROP, {"ids": sorted(ids)})]
+    freed = [row.pool for row in _DROP.run(conn, {"ids": sorted(ids)})]
     changes = Changes()
     changes.count(used=freed, by=-1)
     slot_rows.lock(conn, changes.keys)

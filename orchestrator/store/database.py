@@ -12,12 +12,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
+import psycopg
 from sqlalchemy import Connection as Connection  # the rooms above name it by way of here
 from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import DataError, DBAPIError, OperationalError, StatementError
 from sqlalchemy.exc import IntegrityError as IntegrityError
 
 from orchestrator.errors import ConfigError
+from orchestrator.store import mysql
+from orchestrator.store.disturbance import is_disturbance
 from orchestrator.store.ends import StepEnds
 from orchestrator.store.postgresql import HotPath
 
@@ -25,46 +28,63 @@ from orchestrator.store.postgresql import HotPath
 Synchronous = Literal["OFF", "NORMAL", "FULL"]
 
 
-#: What psycopg raises when its connection ends; SQLAlchemy's errors tell by themselves.
-_GONE = ("OperationalError", "InterfaceError", "AdminShutdown", "CrashShutdown", "CannotConnectNow")
 #: The most connections of one process to a database that is a server.
 POOL_SIZE = 5
+#: Seconds that whoever wants a connection waits for one, or for the lock of SQLite's file.
+PATIENCE = 30.0
+#: Begins to read one moment, on a connection that otherwise sees what is committed by the time of each statement.
+_SNAPSHOT = {
+    "sqlite": "BEGIN",
+    "postgresql": "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    "mysql": "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+    "mariadb": "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY",
+}
 #: Connections for transactions of several statements; the others are for single statements.
 _WRITERS = 2
-#: See `store.ends`.
-_ENDS_TOGETHER = ("sqlite", "postgresql")
+#: A process that is stopped, starved or cut off in the middle of a transaction keeps what it has locked from those who
+#: would take it over, who step around locks.  The server ends such a transaction, before leases run out.
+_END_IDLE = "SET idle_in_transaction_session_timeout = '20s'"
 
 
 class Database:
     """One database, reached by many threads."""
 
-    def __init__(self, url: str, *, synchronous: Synchronous = "FULL", pool_size: int = POOL_SIZE) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        synchronous: Synchronous = "FULL",
+        pool_size: int = POOL_SIZE,
+        patience: float = PATIENCE,
+    ) -> None:
         self.url = make_url(url)
-        self.kind = self.url.get_backend_name()
-        if self.kind not in ("sqlite", "postgresql", "mysql", "mariadb"):
+        named = self.url.get_backend_name()
+        self.kind = "mysql" if named in mysql.NAMES else named
+        if self.kind not in ("sqlite", "postgresql", "mysql"):
             raise ConfigError(f"database_url: {self.kind} is not served; use sqlite, postgresql or mysql")
         if self.kind == "sqlite":
-            self._engine = _sqlite_engine(url, synchronous, begin=True)
-            self._readers = _sqlite_engine(url, synchronous, begin=False)
+            self._engine = _sqlite_engine(url, synchronous, patience, begin=True)
+            self._readers = _sqlite_engine(url, synchronous, patience, begin=False)
         else:
             # No overflow: to make a connection costs more than to wait for one, and a small database has few to give.
-            self._engine = create_engine(
-                url, pool_size=_WRITERS, max_overflow=0, pool_recycle=1800, pool_pre_ping=True, hide_parameters=True
-            )
-            self._readers = create_engine(
-                url,
+            make = mysql.engine if self.kind == "mysql" else create_engine
+            options: dict[str, Any] = {"max_overflow": 0, "pool_recycle": 1800, "hide_parameters": True}
+            options["pool_timeout"] = patience
+            self._engine = make(self.url, pool_size=_WRITERS, pool_pre_ping=True, **options)
+            if self.kind == "postgresql":
+                event.listen(self._engine, "connect", _end_idle)
+            self._readers = make(
+                self.url,
                 pool_size=pool_size - _WRITERS,
-                max_overflow=0,
-                pool_recycle=1800,
                 isolation_level="AUTOCOMMIT",
                 # There is never anything to roll back.
                 pool_reset_on_return=None,
-                hide_parameters=True,
+                **options,
             )
         #: Each hop in one statement, where the database can do that.
         self.hot = HotPath(self._readers) if self.kind == "postgresql" else None
-        #: Where planned steps end together; None: such ends are written like everything else.
-        self.ends = StepEnds(self.hot, self.write, is_about_the_data) if self.kind in _ENDS_TOGETHER else None
+        #: Where planned steps end together.
+        self.ends = StepEnds(self.hot, self.write, is_about_the_data)
         self._lock = threading.Lock()
         self._writer: Connection | None = None
 
@@ -91,6 +111,17 @@ class Database:
             yield connection
 
     @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection for reading on which every statement sees the same moment, for what several of them tell."""
+        with self.read() as connection:
+            connection.exec_driver_sql(_SNAPSHOT[self.kind])
+            try:
+                yield connection
+            finally:
+                if not connection.invalidated:  # what has ended needs no end, and has an error of its own to tell
+                    connection.exec_driver_sql("ROLLBACK")
+
+    @contextmanager
     def write_one(self) -> Iterator[Connection]:
         """A transaction of one statement: on PostgreSQL without what brackets one, three of four messages."""
         with self.read() if self.kind == "postgresql" else self.write() as connection:
@@ -111,8 +142,11 @@ class Database:
 def is_connection_lost(error: BaseException) -> bool:
     """Whether the database went away; what was being written may or may not have been committed."""
     if isinstance(error, DBAPIError):
+        if is_disturbance(error):
+            return False
         return error.connection_invalidated or isinstance(error, OperationalError)
-    return type(error).__module__.startswith("psycopg") and type(error).__name__ in _GONE
+    # What psycopg raises by itself, in the hot path.
+    return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not is_disturbance(error)
 
 
 def is_about_the_data(error: BaseException) -> bool:
@@ -122,10 +156,15 @@ def is_about_the_data(error: BaseException) -> bool:
     return isinstance(error, DataError | IntegrityError) or type(error) is StatementError
 
 
-def _sqlite_engine(url: str, synchronous: Synchronous, *, begin: bool) -> Engine:
+def _end_idle(connection: Any, _record: Any) -> None:
+    connection.execute(_END_IDLE)
+    connection.commit()
+
+
+def _sqlite_engine(url: str, synchronous: Synchronous, patience: float, *, begin: bool) -> Engine:
     engine = create_engine(
         url,
-        connect_args={"check_same_thread": False, "timeout": 30, "isolation_level": None},
+        connect_args={"check_same_thread": False, "timeout": patience, "isolation_level": None},
         hide_parameters=True,
         pool_size=64,
         max_overflow=64,
@@ -134,7 +173,8 @@ def _sqlite_engine(url: str, synchronous: Synchronous, *, begin: bool) -> Engine
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: Any) -> None:
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON", "busy_timeout=30000"):
+        busy = f"busy_timeout={round(patience * 1000)}"
+        for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON", busy):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 

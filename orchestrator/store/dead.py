@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, delete, func, literal_column, select, update
 
 from orchestrator.store.events import ids_in
-from orchestrator.store.jobs import MATCH, Hint
+from orchestrator.store.jobs import MATCH, THIS_IS_DEAD, Hint
 from orchestrator.store.tables import functions, jobs, runs
 
 _IS_DEAD = jobs.c.state == literal_column("5")
@@ -34,13 +34,14 @@ _SHOWN = (
 _READ = _SHOWN.where(_ONE)
 _PAGE = _SHOWN.order_by(jobs.c.id.desc()).limit(bindparam("most"))
 _OLDER = _PAGE.where(jobs.c.id < bindparam("before"))
+_OLDEST = select(jobs.c.id).where(_IS_DEAD).order_by(jobs.c.id).limit(bindparam("most"))
 _COUNT = select(func.count()).where(_IS_DEAD)
 _REVIVE = (
     update(jobs)
-    .where(_ONE, _IS_DEAD)
+    .where(_ONE, THIS_IS_DEAD)
     .values(state=literal_column("2"), run_at=bindparam("at"), attempt=0, crashes=0, error=None, announced_at=None)
 )
-_DROP = delete(jobs).where(_ONE, _IS_DEAD)
+_DROP = delete(jobs).where(_ONE, THIS_IS_DEAD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,11 @@ def get(conn: Connection, job_id: int) -> DeadJob | None:
     """One dead job."""
     row = conn.execute(_READ, {"job_id": job_id}).first()
     return _job(row) if row is not None else None
+
+
+def oldest(conn: Connection, most: int) -> list[int]:
+    """The ids of the oldest."""
+    return [row.id for row in conn.execute(_OLDEST, {"most": most})]
 
 
 def count(conn: Connection) -> int:

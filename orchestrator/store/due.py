@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, and_, bindparam, case, func, literal_column, or_, select, update
 
-from orchestrator.store.jobs import IS_READY, Hint, unlocked
+from orchestrator.store.jobs import IS_READY, THIS_IS_READY, Hint, unlocked
 from orchestrator.store.tables import apps, functions, jobs, runs
 
 _LONG = timedelta(days=36_500)  # no job is overdue so long
@@ -43,7 +43,7 @@ _DUE = (
 # One that is not due yet counts as announced at its time: only some time after that it is told again.
 _ANNOUNCED = (
     update(jobs)
-    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_READY)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), THIS_IS_READY)
     .values(announced_at=case((jobs.c.run_at > bindparam("now"), jobs.c.run_at), else_=bindparam("now")))
 )
 

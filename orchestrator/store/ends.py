@@ -21,8 +21,9 @@ from orchestrator.core.effect import SaveStep, StepStatus
 from orchestrator.ids import ulid_as_uuid
 from orchestrator.store import jobs
 from orchestrator.store.apply import Holder
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.group import GroupCommitter
-from orchestrator.store.jobs import CALL, IS_LEASED, Lease, call_key
+from orchestrator.store.jobs import CALL, THIS_IS_LEASED, Lease, call_key
 from orchestrator.store.pauses import timeout_key
 from orchestrator.store.postgresql import HotPath
 from orchestrator.store.postgresql_groups import as_json
@@ -83,13 +84,14 @@ class StepEnds:
         for end in ends:
             first.setdefault(end.fence, end)
         unique = list(first.values())
-        if self._hot is not None:
-            written = write_hot(self._hot, unique)
-        else:
-            with self._transaction() as conn:
-                written = write_all(conn, unique)
+        written = write_hot(self._hot, unique) if self._hot is not None else self._write_apart(unique)
         found = dict(zip(first, written, strict=True))
         return [found.pop(end.fence, StepEnded(accepted=False)) for end in ends]
+
+    @undisturbed
+    def _write_apart(self, ends: Sequence[StepEnd]) -> list[StepEnded]:
+        with self._transaction() as conn:
+            return write_all(conn, ends)
 
 
 END = """
@@ -98,7 +100,7 @@ WITH r AS MATERIALIZED (
 v AS MATERIALIZED (
     SELECT v.*, r.last_seq FROM json_to_recordset(%(rows)s::json) AS v(at int, job bigint, generation int, run uuid,
         step text, was text, late text, key text, status text, attempts int, memo text, input text, error text,
-        started_at timestamptz)
+        started_at timestamptz, event uuid)
     JOIN r ON r.id = v.run ORDER BY v.job),
 j AS MATERIALIZED (
     SELECT v.*, t.counted FROM v
@@ -114,7 +116,7 @@ s AS (
     UPDATE steps SET seq = e.last_seq + e.nth, status = e.status, memo = e.memo,
         attempts = CASE WHEN e.attempts > 0 THEN e.attempts ELSE steps.attempts END,
         input = coalesce(e.input, steps.input), error = e.error, started_at = coalesce(e.started_at, steps.started_at),
-        ended_at = %(now)s
+        ended_at = %(now)s, event_id = coalesce(e.event, steps.event_id)
     FROM (SELECT *, row_number() OVER (PARTITION BY run ORDER BY at) AS nth FROM j WHERE counted IS NOT NULL) e
     WHERE steps.run_id = e.run AND steps.id = e.step),
 u AS (
@@ -171,7 +173,16 @@ _HELD = (
     )
     .join(runs, runs.c.id == jobs_table.c.run_id)
     .outerjoin(steps, (steps.c.run_id == jobs_table.c.run_id) & (steps.c.id == jobs_table.c.step_id))
-    .where(jobs_table.c.id.in_(bindparam("ids", expanding=True)), IS_LEASED, _LIVE)
+    .where(jobs_table.c.id.in_(bindparam("ids", expanding=True)), THIS_IS_LEASED, _LIVE)
+)
+_LOCK_RUNS = (
+    select(runs.c.id).where(runs.c.id.in_(bindparam("ids", expanding=True))).order_by(runs.c.id).with_for_update()
+)
+_LOCK_JOBS = (
+    select(jobs_table.c.id)
+    .where(jobs_table.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(jobs_table.c.id)
+    .with_for_update()
 )
 _END_JOBS = delete(jobs_table).where(jobs_table.c.id.in_(bindparam("ids", expanding=True)))
 _END_LATE = delete(jobs_table).where(jobs_table.c.key.in_(bindparam("keys", expanding=True)))
@@ -189,6 +200,7 @@ _END_STEP = (
         error=bindparam("why"),
         started_at=func.coalesce(bindparam("began", type_=steps.c.started_at.type), steps.c.started_at),
         ended_at=bindparam("now"),
+        event_id=func.coalesce(bindparam("found", type_=steps.c.event_id.type), steps.c.event_id),
     )
 )
 _COUNT = (
@@ -199,7 +211,10 @@ _COUNT = (
 
 
 def write_all(conn: Connection, ends: Sequence[StepEnd]) -> list[StepEnded]:
-    """Write ends, all by one holder, in a transaction of SQLite, whose one writer needs no locks."""
+    """Write ends, all by one holder, in a transaction; SQLite, with its one writer, needs no locks."""
+    if conn.dialect.name != "sqlite":
+        conn.execute(_LOCK_RUNS, {"ids": sorted({_run_id(end) for end in ends})})
+        conn.execute(_LOCK_JOBS, {"ids": [end.lease.job_id for end in ends]})
     rows = {row.id: row for row in conn.execute(_HELD, {"ids": [end.lease.job_id for end in ends]})}
     accepted = {
         at: rows[end.lease.job_id]
@@ -310,6 +325,7 @@ def _row(at: int, end: StepEnd) -> dict[str, object]:
         "input": step.input,
         "error": _error(step),
         "started_at": step.started_at,
+        "event": ulid_as_uuid(step.event_id) if step.event_id is not None else None,
     }
 
 
@@ -325,5 +341,6 @@ def _outcome(end: StepEnd, seq: int) -> dict[str, object]:
         "given": step.input,
         "why": _error(step),
         "began": step.started_at,
+        "found": step.event_id,
         "now": end.by.now,
     }

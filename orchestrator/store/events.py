@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import orjson
-from sqlalchemy import Connection, Select, bindparam, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, select, update
 
 from orchestrator.core.event import Event
 from orchestrator.ids import ulid_as_uuid, ulid_from_uuid
 from orchestrator.store import functions, jobs, keys, pauses
+from orchestrator.store.changing import InsertMany
 from orchestrator.store.jobs import Hint
 from orchestrator.store.tables import events
 
 #: How many events one match job carries.
 MATCH_BATCH = 100
 
-_INSERT = insert(events)
+_INSERT = InsertMany(events)
 _KNOWN = select(events.c.id).where(events.c.id.in_(bindparam("ids", expanding=True)))
 _BY_IDS = select(events).where(events.c.id.in_(bindparam("ids", expanding=True)))
 
@@ -67,7 +68,7 @@ def accept(conn: Connection, received: Sequence[Event], now: datetime) -> tuple[
 
 def add(conn: Connection, fresh: Sequence[Event], now: datetime, *, match: bool = True) -> list[Hint]:
     """Write new events and, unless nobody can be listening, the jobs that match them."""
-    conn.execute(_INSERT, [_row(event) for event in fresh])
+    _INSERT.run(conn, [_row(event) for event in fresh])
     if not match:
         return []
     return [

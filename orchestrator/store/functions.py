@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, bindparam, delete, insert, or_, select, 
 from orchestrator.core.event import patterns
 from orchestrator.core.function import Concurrency, Function
 from orchestrator.ids import named_uuid
-from orchestrator.store import allowances
+from orchestrator.store import allowances, overrides
 from orchestrator.store.tables import apps, functions, triggers
 
 _MATCHING = (
@@ -48,6 +48,7 @@ class App:
     framework: str | None
     version: str | None
     synced_at: datetime | None
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class StoredFunction:
     paused_at: datetime | None = None
     #: How many calls at once an operator allows, where the app limits nothing.
     imposed: int | None = None
+    #: What an operator wants of its starts (see `store.overrides`).
+    overrides: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,11 @@ def app_by_id(conn: Connection, app_id: str) -> App | None:
     return _app(row) if row else None
 
 
+def apps_by_ids(conn: Connection, ids: Sequence[str]) -> Mapping[str, App]:
+    """The apps with these ids, archived or not."""
+    return {row.id: _app(row) for row in conn.execute(select(apps).where(apps.c.id.in_(ids)))}
+
+
 def functions_of(conn: Connection, app_id: str | None = None) -> list[StoredFunction]:
     """The functions that are not archived, of one app or of all."""
     query = select(functions).where(functions.c.archived_at.is_(None)).order_by(functions.c.slug)
@@ -138,6 +146,25 @@ def function(conn: Connection, function_id: str) -> StoredFunction | None:
     query = select(functions).where(or_(functions.c.id == function_id, functions.c.slug == function_id))
     row = conn.execute(query).first()
     return _function(row) if row else None
+
+
+def by_ids(conn: Connection, ids: Sequence[str]) -> Mapping[str, StoredFunction]:
+    """The functions with these ids, archived or not."""
+    return {row.id: _function(row) for row in conn.execute(select(functions).where(functions.c.id.in_(ids)))}
+
+
+def by_slugs(conn: Connection, slugs: Sequence[str]) -> Mapping[str, StoredFunction]:
+    """The functions with these slugs, archived or not, by their slugs."""
+    return {row.slug: _function(row) for row in conn.execute(select(functions).where(functions.c.slug.in_(slugs)))}
+
+
+def of_apps(conn: Connection, app_ids: Sequence[str]) -> Mapping[str, Sequence[StoredFunction]]:
+    """The functions of each of these apps that are not archived."""
+    query = select(functions).where(functions.c.app_id.in_(app_ids), functions.c.archived_at.is_(None))
+    found = dict[str, list[StoredFunction]]()
+    for row in conn.execute(query.order_by(functions.c.slug)):
+        found.setdefault(row.app_id, []).append(_function(row))
+    return found
 
 
 def is_paused(conn: Connection, function_id: str) -> bool:
@@ -180,6 +207,12 @@ def save_functions(conn: Connection, app_id: str, declared: Sequence[Declared], 
             _archive(conn, row.id, now)
 
 
+def save_function(conn: Connection, app_id: str, declared: Declared, now: datetime) -> None:
+    """Write one function of an app, new or changed, and leave the others as they are."""
+    query = select(functions).where(functions.c.slug == declared.function.slug)
+    _save_function(conn, app_id, declared, conn.execute(query).first(), now)
+
+
 def archive_app(conn: Connection, app_id: str, now: datetime) -> None:
     """Take an app and its functions out of service; their runs and history stay."""
     for stored in functions_of(conn, app_id):
@@ -201,13 +234,15 @@ def _save_function(conn: Connection, app_id: str, item: Declared, row: Row[Any] 
     else:
         function_id = row.id
         conn.execute(update(functions).where(functions.c.id == row.id).values(version=row.version + 1, **values))
+        overrides.hurry(conn, row.id, now)
     _save_triggers(conn, function_id, item.function)
     imposed = row.imposed if row is not None else None
     allowances.save(conn, function_id, limited(item.function, imposed).concurrency)
 
 
-def limited(function: Function, imposed: int | None) -> Function:
-    """The function with the limit that an operator imposes, if it has none of its own."""
+def limited(function: Function, imposed: int | None, wanted: str | None = None) -> Function:
+    """The function with the limits that an operator wants: calls at once where it has none of its own, and starts."""
+    function = overrides.read(wanted).on(function)
     if imposed is None or function.concurrency:
         return function
     return replace(function, concurrency=(Concurrency(imposed),))
@@ -247,6 +282,7 @@ def _app(row: Row[Any]) -> App:
         row.framework,
         row.version,
         row.synced_at,
+        row.created_at,
     )
 
 
@@ -264,4 +300,5 @@ def _function(row: Row[Any]) -> StoredFunction:
         row.wait_look_back,
         row.paused_at,
         row.imposed,
+        row.overrides,
     )

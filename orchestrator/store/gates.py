@@ -11,10 +11,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
+from orchestrator.store.changing import NewOnly
+from orchestrator.store.expiry import Expiry
 from orchestrator.store.tables import admissions, gates
 
 # In the order of the stages.
@@ -24,21 +25,25 @@ BATCH, DEBOUNCE, RATE, SINGLETON, THROTTLE = "batch", "debounce", "rate", "singl
 _FRESH = timedelta(minutes=10)
 _TRIES = 5
 
+_INSERT = NewOnly(gates)
 _KEYS = gates.c.key.in_(bindparam("keys", expanding=True))
 _LOCK = select(gates.c.key, gates.c.function_id, gates.c.state).where(_KEYS).order_by(gates.c.key).with_for_update()
 _GET = select(gates.c.key, gates.c.function_id, gates.c.state).where(gates.c.key == bindparam("of_key"))
+_KEPT = (
+    select(gates.c.key, gates.c.function_id, gates.c.state)
+    .where(
+        gates.c.function_id == bindparam("of_function"),
+        gates.c.key.like(bindparam("of_kind")),
+        gates.c.expires_at > bindparam("now"),
+    )
+    .limit(bindparam("most"))
+)
 _SAVE = (
     update(gates)
     .where(gates.c.key == bindparam("of_key"))
     .values(state=bindparam("new_state"), expires_at=bindparam("until"))
 )
-# Those that somebody is at just now are left alone.
-_EXPIRED = (
-    select(gates.c.key)
-    .where(gates.c.expires_at <= bindparam("now"))
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-)
+_EXPIRY = Expiry(gates.c.key, admissions.c.gate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,7 @@ def lock(conn: Connection, wanted: Mapping[str, str], now: datetime) -> dict[str
     keys = sorted(wanted)
     rows = [{"key": key, "function_id": wanted[key], "expires_at": now + _FRESH} for key in keys]
     for _ in range(_TRIES):
-        conn.execute(_INSERTS[conn.dialect.name], rows)
+        _INSERT.run(conn, rows)
         found = {row.key: Gate(row.key, row.function_id, row.state) for row in conn.execute(_LOCK, {"keys": keys})}
         # One that had expired may have been deleted while we waited for it.
         if len(found) == len(keys):
@@ -77,6 +82,12 @@ def get(conn: Connection, key: str) -> Gate | None:
     return Gate(row.key, row.function_id, row.state) if row is not None else None
 
 
+def of_function(conn: Connection, kind: str, function_id: str, now: datetime, most: int) -> list[Gate]:
+    """Up to `most` gates of a kind that matter still, without their locks."""
+    values = {"of_function": function_id, "of_kind": f"{kind}:%", "now": now, "most": most}
+    return [Gate(row.key, row.function_id, row.state) for row in conn.execute(_KEPT, values)]
+
+
 def save(conn: Connection, key: str, state: str | None, expires_at: datetime | None) -> None:
     """Write the state of a gate that the caller has locked; `expires_at` None: it is kept until it is saved again."""
     conn.execute(_SAVE, {"of_key": key, "new_state": state, "until": expires_at})
@@ -84,23 +95,4 @@ def save(conn: Connection, key: str, state: str | None, expires_at: datetime | N
 
 def expire(conn: Connection, now: datetime, most: int = 1000) -> int:
     """Delete up to `most` gates of which nothing matters any more; returns how many."""
-    old = [row.key for row in conn.execute(_EXPIRED, {"now": now, "most": most})]
-    if old:
-        conn.execute(delete(admissions).where(admissions.c.gate.in_(old)))
-        conn.execute(delete(gates).where(gates.c.key.in_(old)))
-    return len(old)
-
-
-def _inserts() -> dict[str, Any]:
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    ignoring = insert(gates).prefix_with("IGNORE")
-    return {
-        "sqlite": sqlite.insert(gates).on_conflict_do_nothing(),
-        "postgresql": postgresql.insert(gates).on_conflict_do_nothing(),
-        "mysql": ignoring,
-        "mariadb": ignoring,
-    }
-
-
-_INSERTS = _inserts()
+    return _EXPIRY.delete(conn, now, most)

@@ -11,7 +11,8 @@ from datetime import datetime
 from sqlalchemy import Connection, bindparam, exists, false, literal_column, select, update
 
 from orchestrator.store import gates, timers
-from orchestrator.store.jobs import CALL, FENCE, HELD, Hint, Lease, fence, insert_one, new_row
+from orchestrator.store.changing import Change
+from orchestrator.store.jobs import CALL, FENCE, HELD, THIS_IS_HELD, Hint, Lease, fence, insert_one, new_row
 from orchestrator.store.tables import gates as gate_table
 from orchestrator.store.tables import jobs, runs, throttled
 
@@ -36,11 +37,11 @@ _THROTTLES = select(gate_table.c.key).where(
 )
 _PAGE = 1000
 
-_FREE = (
+_FREE = Change(
     update(jobs)
-    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.state == literal_column("0"))
-    .values(state=literal_column("2"), run_at=bindparam("at"), announced_at=None)
-    .returning(jobs.c.id)
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), THIS_IS_HELD)
+    .values(state=literal_column("2"), run_at=bindparam("at"), announced_at=None),
+    jobs.c.id,
 )
 _HOLD = (
     update(jobs)
@@ -57,7 +58,7 @@ def add(conn: Connection, kind: str, key: str, run_at: datetime, run_id: str, pr
 
 def free(conn: Connection, ids: Sequence[int], at: datetime) -> set[int]:
     """Make held jobs ready; returns those that were held."""
-    return {row.id for row in conn.execute(_FREE, {"ids": list(ids), "at": at})} if ids else set()
+    return {row.id for row in _FREE.run(conn, {"ids": list(ids), "at": at})} if ids else set()
 
 
 def hold(conn: Connection, lease: Lease) -> bool:

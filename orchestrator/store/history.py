@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, select
 
 from orchestrator.core.effect import Record
+from orchestrator.store.changing import InsertMany
 from orchestrator.store.tables import history
 
+_INSERT = InsertMany(history)
 _OF_RUN = select(history).where(history.c.run_id == bindparam("of_run")).order_by(history.c.id).limit(10_000)
 
 
@@ -36,7 +38,7 @@ def add_to_many(conn: Connection, records: Sequence[tuple[str, Record]], now: da
         {"run_id": run_id, "kind": it.kind, "step_id": it.step_id, "attempt": it.attempt, "data": it.data, "at": now}
         for run_id, it in records
     ]
-    conn.execute(insert(history), rows)
+    _INSERT.run(conn, rows)
 
 
 def of_run(conn: Connection, run_id: str) -> list[Entry]:

@@ -19,7 +19,7 @@ from orchestrator.store.postgresql_groups import as_json
 
 HIT = """
 WITH m AS (
-    DELETE FROM jobs WHERE id = ANY(%(matches)s) AND state = 2 RETURNING id),
+    DELETE FROM jobs WHERE id = ANY(%(matches)s) AND state + 0 = 2 RETURNING id),
 v AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS v(at int, match bigint, pause uuid, key text, run uuid,
         step text, payload text, state smallint, generation int, owner text, lease_until timestamptz)

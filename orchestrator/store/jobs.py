@@ -10,15 +10,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, delete, func, insert, literal_column, select, update
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Row,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 
+from orchestrator.store import mysql
+from orchestrator.store.changing import Change, OrderedDelete
+from orchestrator.store.mysql import aside
 from orchestrator.store.tables import jobs, runs
 
 MATCH, CALL, TASK, WAKE, FETCH = "match", "call", "task", "wake", "gateway"
 RESUME, TIME_OUT, LOOK_BACK, CANCEL = "resume", "pause_timeout", "look_back", "cancel"
-RUN_TIMEOUT, CANCEL_ALL = "run_timeout", "cancel_all"
+RUN_TIMEOUT, CANCEL_ALL, BULK = "run_timeout", "cancel_all", "bulk"
 
 #: What counts for limits on concurrency: calls, and the tasks that steps are.
 NEED_SLOTS = (CALL, TASK)
@@ -27,6 +43,14 @@ HELD, WAITING, READY, LEASED, DEAD = 0, 1, 2, 3, 5
 # As literals, so that the partial indexes on them are used (a parameter would make a plan that scans).
 IS_READY = jobs.c.state == literal_column("2")
 IS_LEASED = jobs.c.state == literal_column("3")
+# The same of jobs that are found by their keys.
+_STATE = aside(jobs.c.state)
+THIS_IS_HELD = literal_column("0") == _STATE
+# No index of ready jobs fits this, on any database: by that of their times PostgreSQL walks through a whole crowd that
+# became due at once while its statistics still say that nothing is.
+THIS_IS_READY = literal_column("2") == jobs.c.state + literal_column("0")
+THIS_IS_LEASED = literal_column("3") == _STATE
+THIS_IS_DEAD = literal_column("5") == _STATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +70,9 @@ class Lease:
     admitted: bool = False
     #: Seconds by which it is ahead of its time where many wait.
     priority: int = 0
-    #: When it runs out, where that was read (see `lost`).
+    #: When it runs out, and whose it is, where that was read (see `lost`).
     until: datetime | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +89,14 @@ class Hint:
 
 
 BY_ID = jobs.c.id == bindparam("job_id")
-FENCE = and_(BY_ID, jobs.c.generation == bindparam("held_generation"), IS_LEASED)
-_RUN = select(runs.c.id).where(runs.c.id == bindparam("held_run")).with_for_update().subquery()
-# Locks the run before the job, in the same statement: for writes that may go on to change the run.
-_FENCE_AND_RUN = and_(FENCE, select(func.count()).select_from(_RUN).scalar_subquery() >= literal_column("0"))
+FENCE = and_(BY_ID, jobs.c.generation == bindparam("held_generation"), THIS_IS_LEASED)
+_LOCK_RUN = select(runs.c.id).where(runs.c.id == bindparam("held_run")).with_for_update()
+_RUN = _LOCK_RUN.subquery()
+_RUN_IS_LOCKED = select(func.count()).select_from(_RUN).scalar_subquery() >= literal_column("0")
 
 TAKE = (
     update(jobs)
-    .where(IS_READY)
+    .where(THIS_IS_READY)
     .values(
         state=literal_column("3"),
         generation=jobs.c.generation + 1,
@@ -79,33 +104,35 @@ TAKE = (
         lease_until=bindparam("until"),
         again=False,
     )
-    .returning(
-        jobs.c.id,
-        jobs.c.generation,
-        jobs.c.kind,
-        jobs.c.key,
-        jobs.c.run_id,
-        jobs.c.step_id,
-        jobs.c.attempt,
-        jobs.c.crashes,
-        jobs.c.payload,
-        jobs.c.admitted,
-        jobs.c.priority,
-    )
 )
-_LEASE = TAKE.where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.run_at <= bindparam("now"))
+#: What a lease is made of.
+TAKEN = (
+    jobs.c.id,
+    jobs.c.generation,
+    jobs.c.kind,
+    jobs.c.key,
+    jobs.c.run_id,
+    jobs.c.step_id,
+    jobs.c.attempt,
+    jobs.c.crashes,
+    jobs.c.payload,
+    jobs.c.admitted,
+    jobs.c.priority,
+)
+_LEASE = Change(TAKE.where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.run_at <= bindparam("now")), *TAKEN)
 INSERT = insert(jobs)
-_INSERT_MANY = insert(jobs).returning(jobs.c.id, sort_by_parameter_order=True)
+_INSERT_MANY = INSERT.returning(jobs.c.id, sort_by_parameter_order=True)
+_IDS = select(jobs.c.key, jobs.c.id).where(jobs.c.key.in_(bindparam("keys", expanding=True)))
 _IS_MATCH = jobs.c.kind == literal_column("'match'")
-_READ = select(jobs).where(BY_ID, IS_READY, _IS_MATCH)
+_READ = select(jobs).where(BY_ID, THIS_IS_READY, _IS_MATCH)
 _HELD = select(jobs.c.again).where(FENCE).with_for_update(read=True)
-_HELD_AND_RUN = select(jobs.c.again).where(_FENCE_AND_RUN).with_for_update()
-_END = delete(jobs).where(_FENCE_AND_RUN, jobs.c.again.is_(False))
-_AGAIN = update(jobs).where(_FENCE_AND_RUN).values(again=False, attempt=0, crashes=0, error=None)
-_RESET = update(jobs).where(_FENCE_AND_RUN).values(attempt=0, crashes=0, error=None)
+_HELD_TO_END = select(jobs.c.again).where(FENCE).with_for_update()
+_END = delete(jobs).where(FENCE, jobs.c.again.is_(False))
+_AGAIN = update(jobs).where(FENCE).values(again=False, attempt=0, crashes=0, error=None)
+_RESET = update(jobs).where(FENCE).values(attempt=0, crashes=0, error=None)
 _RETRY = (
     update(jobs)
-    .where(_FENCE_AND_RUN)
+    .where(FENCE)
     .values(
         state=literal_column("2"),
         run_at=bindparam("at"),
@@ -124,10 +151,6 @@ RELEASE = (
 )
 _REST = RELEASE.values(admitted=False)
 _OF_RUN = jobs.c.run_id == bindparam("of_run")
-_END_RUN = delete(jobs).where(_OF_RUN)
-_END_RUN_IN_ORDER = delete(jobs).where(
-    jobs.c.id.in_(select(jobs.c.id).where(_OF_RUN).order_by(jobs.c.id).with_for_update())
-)
 _ENDED = (
     jobs.c.id,
     jobs.c.run_id,
@@ -138,24 +161,20 @@ _ENDED = (
     jobs.c.admitted,
     jobs.c.waits_at,
 )
-_END_RUNS = delete(jobs).where(
-    jobs.c.id.in_(
-        select(jobs.c.id)
-        .where(jobs.c.run_id.in_(bindparam("of_runs", expanding=True)))
-        .order_by(jobs.c.id)
-        .with_for_update()
-    )
-)
+_END_RUN = OrderedDelete(jobs, _OF_RUN, *_ENDED)
+_END_RUNS = OrderedDelete(jobs, jobs.c.run_id.in_(bindparam("of_runs", expanding=True)), *_ENDED)
 _UNLOCKED = select(jobs.c.id).where(jobs.c.id.in_(bindparam("ids", expanding=True))).with_for_update(skip_locked=True)
-_TAKE_MATCH = delete(jobs).where(BY_ID, IS_READY, _IS_MATCH)
+_TAKE_MATCH = delete(jobs).where(BY_ID, THIS_IS_READY, _IS_MATCH)
 _MARK_AGAIN = update(jobs).where(jobs.c.key == bindparam("of_key")).values(again=True)
-_GENERATIONS = select(jobs.c.id, jobs.c.generation).where(jobs.c.id.in_(bindparam("ids", expanding=True)), IS_LEASED)
+_GENERATIONS = select(jobs.c.id, jobs.c.generation).where(
+    jobs.c.id.in_(bindparam("ids", expanding=True)), THIS_IS_LEASED
+)
 _EXTEND = update(jobs).where(FENCE).values(lease_until=bindparam("until"))
 
 
 def lease(conn: Connection, ids: Sequence[int], owner: str, now: datetime, until: datetime) -> list[Lease]:
     """Take those of the jobs that are ready and due, in this order; the others are somebody else's, or gone."""
-    rows = conn.execute(_LEASE, {"ids": list(ids), "by": owner, "now": now, "until": until})
+    rows = _LEASE.run(conn, {"ids": list(ids), "by": owner, "now": now, "until": until})
     taken = {row.id: as_lease(row) for row in rows}
     return [taken[job_id] for job_id in dict.fromkeys(ids) if job_id in taken]
 
@@ -181,7 +200,7 @@ def add_calls(conn: Connection, run_id: str, step_ids: Sequence[str], last_seq: 
     if not step_ids:
         return []
     rows = [new_row(CALL, f"step:{run_id}:{step_id}", run_at, run_id, step_id, str(last_seq)) for step_id in step_ids]
-    return [Hint(row.id, CALL, run_at) for row in conn.execute(_INSERT_MANY, rows)]
+    return [Hint(job_id, CALL, run_at) for job_id in _insert_all(conn, rows)]
 
 
 def add_all(
@@ -193,13 +212,13 @@ def add_all(
     born = {"state": LEASED, "generation": 1, "owner": owner, "lease_until": until}
     free = {"state": READY, "generation": 0, "owner": None, "lease_until": None}
     new = [row | (born if at < room else free) for at, row in enumerate(rows)]
-    ids = [row.id for row in conn.execute(_INSERT_MANY, new)]
-    made: list[tuple[int, Any]] = list(zip(ids, rows, strict=True))
+    made: list[tuple[int, Any]] = list(zip(_insert_all(conn, new), rows, strict=True))
     leases = [
         Lease(job_id, 1, row["kind"], row["key"], row["run_id"], row["step_id"], payload=row["payload"])
         for job_id, row in made[:room]
     ]
-    return leases, [Hint(job_id, row["kind"], row["run_at"]) for job_id, row in made[room:]]
+    hints = [Hint(it, row["kind"], row["run_at"], priority=row.get("priority", 0)) for it, row in made[room:]]
+    return leases, hints
 
 
 def add_leased(
@@ -239,18 +258,17 @@ def held(conn: Connection, lease: Lease) -> bool:
 
 def held_with_run(conn: Connection, lease: Lease) -> bool:
     """Like `held`, for who is about to end the run: the run is locked too, and first."""
-    return conn.execute(_HELD_AND_RUN, _fence_and_run(lease)).first() is not None
+    return _after_run(conn, _HELD_TO_END, lease).first() is not None
 
 
 def reset(conn: Connection, lease: Lease) -> bool:
     """Start counting attempts and crashes anew, after progress; False: the lease is lost."""
-    return conn.execute(_RESET, _fence_and_run(lease)).rowcount == 1
+    return _after_run(conn, _RESET, lease).rowcount == 1
 
 
 def retry(conn: Connection, lease: Lease, at: datetime, attempt: int, error: str) -> bool:
     """Give the job back, to be tried again at `at`; False: the lease is lost."""
-    values = _fence_and_run(lease) | {"at": at, "next_attempt": attempt, "why": error}
-    return conn.execute(_RETRY, values).rowcount == 1
+    return _after_run(conn, _RETRY, lease, at=at, next_attempt=attempt, why=error).rowcount == 1
 
 
 def release(conn: Connection, lease: Lease, at: datetime) -> bool:
@@ -265,12 +283,12 @@ def rest(conn: Connection, lease: Lease, at: datetime) -> bool:
 
 def end(conn: Connection, lease: Lease) -> bool:
     """Delete the job unless it is wanted once more (see `again`); False: it is, or the lease is lost."""
-    return conn.execute(_END, _fence_and_run(lease)).rowcount == 1
+    return _after_run(conn, _END, lease).rowcount == 1
 
 
 def once_more(conn: Connection, lease: Lease) -> bool:
     """Take up the wish for one more call; False: the lease is lost."""
-    return conn.execute(_AGAIN, _fence_and_run(lease)).rowcount == 1
+    return _after_run(conn, _AGAIN, lease).rowcount == 1
 
 
 def mark_again(conn: Connection, key: str) -> bool:
@@ -280,13 +298,12 @@ def mark_again(conn: Connection, key: str) -> bool:
 
 def end_all_of_run(conn: Connection, run_id: str) -> Sequence[Any]:
     """Delete every job of a run: it is over.  Returns what they were."""
-    statement = _END_RUN_IN_ORDER if conn.dialect.name == "postgresql" else _END_RUN
-    return conn.execute(statement.returning(*_ENDED), {"of_run": run_id}).all()
+    return _END_RUN.run(conn, {"of_run": run_id})
 
 
 def end_all_of_runs(conn: Connection, run_ids: Sequence[str]) -> Sequence[Any]:
     """Delete every job of these runs: they are over.  Returns what they were."""
-    return conn.execute(_END_RUNS.returning(*_ENDED), {"of_runs": list(run_ids)}).all()
+    return _END_RUNS.run(conn, {"of_runs": list(run_ids)})
 
 
 def extend(conn: Connection, leases: Iterable[Lease], until: datetime) -> None:
@@ -341,8 +358,27 @@ def fence(lease: Lease) -> dict[str, Any]:
     return {"job_id": lease.job_id, "held_generation": lease.generation}
 
 
-def _fence_and_run(lease: Lease) -> dict[str, Any]:
-    return fence(lease) | {"held_run": lease.run_id}
+def _after_run(conn: Connection, statement: Any, lease: Lease, **values: Any) -> CursorResult[Any]:
+    """Lock the run before the job, for writes that may go on to change the run: by one statement where that can."""
+    given = fence(lease) | {"held_run": lease.run_id} | values
+    if conn.dialect.name not in mysql.NAMES:
+        return conn.execute(_with_run(statement), given)
+    conn.execute(_LOCK_RUN, given)
+    return conn.execute(statement, given)
+
+
+@cache
+def _with_run(statement: Any) -> Any:
+    return statement.where(_RUN_IS_LOCKED)
+
+
+def _insert_all(conn: Connection, rows: Sequence[dict[str, object]]) -> list[int]:
+    """Write jobs; returns their ids in the same order."""
+    if conn.dialect.name not in mysql.NAMES:
+        return [row.id for row in conn.execute(_INSERT_MANY, rows)]
+    conn.execute(INSERT, rows)
+    ids = {row.key: row.id for row in conn.execute(_IDS, {"keys": [row["key"] for row in rows]})}
+    return [ids[row["key"]] for row in rows]
 
 
 def as_lease(row: Row[Any]) -> Lease:

@@ -10,6 +10,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from orchestrator.store.expiry import Expiry
+from orchestrator.store.mysql import aside
 from orchestrator.store.tables import keys
 
 #: How long a sender's event id is remembered (FEATURES A1.6).
@@ -18,21 +20,15 @@ WINDOW = timedelta(hours=24)
 _READ = select(keys.c.value, keys.c.expires_at).where(keys.c.key == bindparam("of_key")).with_for_update()
 _TAKE_OVER = (
     update(keys)
-    .where(keys.c.key == bindparam("of_key"), keys.c.expires_at <= bindparam("now"))
+    .where(keys.c.key == bindparam("of_key"), aside(keys.c.expires_at) <= bindparam("now"))
     .values(value=bindparam("new_value"), expires_at=bindparam("until"))
 )
-# Locked, so that none is claimed anew before it is deleted; those being claimed just now are left alone, unwaited for.
-_EXPIRED = (
-    select(keys.c.key)
-    .where(keys.c.expires_at <= bindparam("now"))
-    .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
-)
+_EXPIRY = Expiry(keys.c.key)
 
 
 def claim(conn: Connection, scope: tuple[str, ...], value: str, now: datetime, until: datetime) -> str:
     """Claim a key for `value` until `until`; returns the value of whoever holds it now."""
-    key = hashlib.sha256("\x1f".join(scope).encode()).hexdigest()
+    key = _digest(scope)
     row = conn.execute(_READ, {"of_key": key}).first()
     if row is None:
         return _first(conn, key, value, until)
@@ -42,12 +38,18 @@ def claim(conn: Connection, scope: tuple[str, ...], value: str, now: datetime, u
     return value
 
 
+def release(conn: Connection, scope: tuple[str, ...], value: str) -> None:
+    """Give back a key that was claimed for this value."""
+    conn.execute(delete(keys).where(keys.c.key == _digest(scope), keys.c.value == value))
+
+
 def expire(conn: Connection, now: datetime, most: int = 1000) -> int:
     """Delete up to `most` expired keys; returns how many."""
-    old = [row.key for row in conn.execute(_EXPIRED, {"now": now, "most": most})]
-    if old:
-        conn.execute(delete(keys).where(keys.c.key.in_(old)))
-    return len(old)
+    return _EXPIRY.delete(conn, now, most)
+
+
+def _digest(scope: tuple[str, ...]) -> str:
+    return hashlib.sha256("\x1f".join(scope).encode()).hexdigest()
 
 
 def _first(conn: Connection, key: str, value: str, until: datetime) -> str:

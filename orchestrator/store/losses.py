@@ -15,7 +15,8 @@ from orchestrator.store.jobs import (
     FETCH,
     INSERT,
     IS_LEASED,
-    IS_READY,
+    THIS_IS_DEAD,
+    THIS_IS_READY,
     Lease,
     as_lease,
     fence,
@@ -41,10 +42,12 @@ _CRASH = (
 _CRASHES = select(jobs.c.crashes).where(FENCE)
 _CRASH_MATCH = (
     update(jobs)
-    .where(BY_ID, IS_READY)
+    .where(BY_ID, THIS_IS_READY)
     .values(run_at=bindparam("at"), error=bindparam("why"), crashes=jobs.c.crashes + 1, announced_at=None)
 )
-_BURY_MATCH = update(jobs).where(BY_ID, IS_READY, jobs.c.crashes >= bindparam("most")).values(state=literal_column("5"))
+_BURY_MATCH = (
+    update(jobs).where(BY_ID, THIS_IS_READY, jobs.c.crashes >= bindparam("most")).values(state=literal_column("5"))
+)
 _LOST = (
     select(jobs)
     .where(IS_LEASED, or_(jobs.c.lease_until < bindparam("now"), jobs.c.owner.in_(bindparam("dead", expanding=True))))
@@ -69,7 +72,7 @@ _RECOVER_EXPIRED = _RECOVER.where(jobs.c.lease_until == bindparam("read_until"))
 def lost(conn: Connection, now: datetime, dead_owners: Sequence[str]) -> list[Lease]:
     """Leases that ran out, or whose holders are known to be dead; a thousand at most."""
     rows = conn.execute(_LOST, {"now": now, "dead": list(dead_owners)})
-    return [replace(as_lease(row), until=row.lease_until) for row in rows]
+    return [replace(as_lease(row), until=row.lease_until, owner=row.owner) for row in rows]
 
 
 def recover(conn: Connection, lease: Lease, now: datetime) -> bool:
@@ -112,7 +115,7 @@ def keep_dead(conn: Connection, lease: Lease, now: datetime, why: str) -> None:
 
 def drop_dead(conn: Connection, run_id: str) -> int:
     """Delete the dead jobs of a run; returns how many there were."""
-    return conn.execute(delete(jobs).where(jobs.c.run_id == run_id, jobs.c.state == literal_column("5"))).rowcount
+    return conn.execute(delete(jobs).where(jobs.c.run_id == run_id, THIS_IS_DEAD)).rowcount
 
 
 def crash_match(conn: Connection, job_id: int, at: datetime, why: str, most: int) -> None:

@@ -20,7 +20,8 @@ from orchestrator.core import concurrency
 from orchestrator.core.concurrency import Level, Needs
 from orchestrator.store import allowances, slots
 from orchestrator.store.jobs import BY_ID, Hint
-from orchestrator.store.slots import IS_PARKED, Changes
+from orchestrator.store.mysql import aside
+from orchestrator.store.slots import Changes
 from orchestrator.store.tables import concurrency_limits, jobs, pools, runs
 
 _NUMBER = func.coalesce(concurrency_limits.c.override, concurrency_limits.c.declared)
@@ -36,7 +37,7 @@ _POOL = select(pools.c.used, pools.c.waiting, pools.c.turn, ALLOWED.label("allow
 _NEXT = (
     select(jobs.c.id, jobs.c.kind, jobs.c.run_id, jobs.c.lane)
     .where(
-        IS_PARKED,
+        aside(jobs.c.state) == literal_column("1"),
         jobs.c.waits_at == bindparam("of_key"),
         jobs.c.lane > bindparam("after"),
         jobs.c.id.not_in(bindparam("seen", expanding=True)),

@@ -11,13 +11,14 @@ Candidates for an event come by one index: a pause is stored under one thing its
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, insert, select, update
 
+from orchestrator.store.changing import OrderedDelete
 from orchestrator.store.tables import events, jobs, pauses, runs
 
 #: Kinds.
@@ -57,9 +58,19 @@ class Candidate:
     step_id: str | None
     expression: str | None
     #: Id and wire text.
-    event_id: str
+    #: What came before this one cannot hit it: the run's event, or what there was when that was run again.
+    since: str
     event: str
     event_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventWait:
+    """An event that a run waits for."""
+
+    event_name: str | None
+    expression: str | None
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +98,7 @@ _JOINED = (
         pauses.c.step_id,
         pauses.c.expression,
         pauses.c.event_name,
-        runs.c.event_id,
+        case((runs.c.original_run_id.is_(None), runs.c.event_id), else_=runs.c.id).label("since"),
         events.c.payload,
     )
     .join(runs, runs.c.id == pauses.c.run_id)
@@ -108,20 +119,15 @@ _ONE = _JOINED.where(pauses.c.id == bindparam("of_id"))
 _OF_STEP = select(pauses.c.id).where(
     pauses.c.run_id == bindparam("of_run"), pauses.c.step_id == bindparam("of_step"), pauses.c.kind == bindparam("what")
 )
+_EVENT_WAITS = (
+    select(pauses.c.run_id, pauses.c.event_name, pauses.c.expression, pauses.c.expires_at)
+    .where(pauses.c.run_id.in_(bindparam("of_runs", expanding=True)), pauses.c.kind == bindparam("what"))
+    .order_by(pauses.c.run_id, pauses.c.id)
+)
 _OF_RUN = pauses.c.run_id == bindparam("of_run")
 _CLOSE = delete(pauses).where(_OF_RUN, pauses.c.step_id == bindparam("of_step"))
-_CLOSE_ALL = delete(pauses).where(_OF_RUN)
-_CLOSE_ALL_IN_ORDER = delete(pauses).where(
-    pauses.c.id.in_(select(pauses.c.id).where(_OF_RUN).order_by(pauses.c.id).with_for_update())
-)
-_CLOSE_ALL_OF_RUNS = delete(pauses).where(
-    pauses.c.id.in_(
-        select(pauses.c.id)
-        .where(pauses.c.run_id.in_(bindparam("of_runs", expanding=True)))
-        .order_by(pauses.c.id)
-        .with_for_update()
-    )
-)
+_CLOSE_ALL = OrderedDelete(pauses, _OF_RUN)
+_CLOSE_ALL_OF_RUNS = OrderedDelete(pauses, pauses.c.run_id.in_(bindparam("of_runs", expanding=True)))
 _LOCK = (
     select(pauses.c.id).where(pauses.c.id.in_(bindparam("ids", expanding=True))).order_by(pauses.c.id).with_for_update()
 )
@@ -176,6 +182,14 @@ def of_step(conn: Connection, run_id: str, step_id: str, kind: str) -> str | Non
     return row.id if row is not None else None
 
 
+def event_waits(conn: Connection, run_ids: Sequence[str]) -> Mapping[str, EventWait]:
+    """The first event that each of these runs waits for."""
+    found = dict[str, EventWait]()
+    for row in conn.execute(_EVENT_WAITS, {"of_runs": list(run_ids), "what": EVENT}):
+        found.setdefault(row.run_id, EventWait(row.event_name, row.expression, row.expires_at))
+    return found
+
+
 def take(conn: Connection, ids: Sequence[str]) -> set[str]:
     """Delete these pauses; returns those that were there: their runs are the caller's to tell."""
     taken = set[str]()
@@ -214,13 +228,12 @@ def close(conn: Connection, run_id: str, step_id: str) -> bool:
 
 def close_all_of_run(conn: Connection, run_id: str) -> None:
     """Delete every pause of a run: it is over."""
-    statement = _CLOSE_ALL_IN_ORDER if conn.dialect.name == "postgresql" else _CLOSE_ALL
-    conn.execute(statement, {"of_run": run_id})
+    _CLOSE_ALL.run(conn, {"of_run": run_id})
 
 
 def close_all_of_runs(conn: Connection, run_ids: Sequence[str]) -> None:
     """Delete every pause of these runs: they are over."""
-    conn.execute(_CLOSE_ALL_OF_RUNS, {"of_runs": list(run_ids)})
+    _CLOSE_ALL_OF_RUNS.run(conn, {"of_runs": list(run_ids)})
 
 
 def timeout_key(run_id: str, step_id: str) -> str:
@@ -254,6 +267,4 @@ def _row(pause: Pause, now: datetime) -> dict[str, Any]:
 
 
 def _candidate(row: Any) -> Candidate:
-    return Candidate(
-        row.id, row.kind, row.run_id, row.step_id, row.expression, row.event_id, row.payload, row.event_name
-    )
+    return Candidate(row.id, row.kind, row.run_id, row.step_id, row.expression, row.since, row.payload, row.event_name)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -26,12 +26,13 @@ from orchestrator.core.effect import Continue, Finish, SaveStep
 from orchestrator.core.event import Event, patterns
 from orchestrator.core.run import Decision, Run, has_deferred
 from orchestrator.ids import ulid_as_uuid, ulid_from_bytes
-from orchestrator.store import postgresql_slots
 from orchestrator.store.events import StoredEvent
 from orchestrator.store.group import GroupCommitter
 from orchestrator.store.jobs import CALL, MATCH, Hint, Lease, call_key
 from orchestrator.store.postgresql_groups import (
+    AFTER_ENDS,
     ENDS,
+    LIMITED_ENDS,
     MOST_TOGETHER,
     STEPS,
     Done,
@@ -42,6 +43,7 @@ from orchestrator.store.postgresql_groups import (
     listeners_values,
     steps_values,
 )
+from orchestrator.store.postgresql_slots import HotSlots
 from orchestrator.store.runs import NewRun
 
 #: The most events one match job carries.
@@ -69,12 +71,12 @@ SELECT j.id,
     e.id, e.name, e.external_id, e.ts, e.payload, e.received_at
 FROM jobs j CROSS JOIN LATERAL json_array_elements_text(j.payload::json) WITH ORDINALITY AS x(id, at)
 LEFT JOIN events e ON e.id = x.id::uuid
-WHERE j.id = ANY(%(ids)s) AND j.state = 2 AND j.kind = 'match'
+WHERE j.id = ANY(%(ids)s) AND j.state + 0 = 2 AND j.kind = 'match'
 ORDER BY j.id, x.at
 """
 _START = """
 WITH m AS (
-    DELETE FROM jobs WHERE id = ANY(%(matches)s) AND state = 2 RETURNING id),
+    DELETE FROM jobs WHERE id = ANY(%(matches)s) AND state + 0 = 2 RETURNING id),
 r AS (
     INSERT INTO runs (id, function_id, function_version, event_id, event_name, status, queued_at, started_at, limits)
     SELECT v.id, v.function_id, v.function_version, v.event_id, v.event_name, v.status, %(now)s, v.started_at, v.limits
@@ -96,7 +98,7 @@ SELECT run_id, %(step)s, %(seq)s, %(name)s, %(op)s, %(status)s, false, %(attempt
     %(started_at)s, %(now)s
 FROM jobs WHERE id = %(job)s AND generation = %(generation)s AND state = 3 FOR SHARE
 """
-_END = """
+_FINISH = f"""
 WITH r AS (
     SELECT id FROM runs WHERE id = %(run)s AND status IN ('queued', 'running') FOR UPDATE),
 j AS (
@@ -104,7 +106,8 @@ j AS (
     RETURNING run_id),
 u AS (
     UPDATE runs
-    SET status = %(status)s, output = %(output)s, error = %(error)s, ended_at = %(now)s, pending = 0, open = 0
+    SET status = %(status)s, output = %(output)s, error = %(error)s, failure = %(failure)s, ended_at = %(now)s,
+        pending = 0, open = 0
     FROM j WHERE runs.id = j.run_id RETURNING runs.id),
 e AS (
     INSERT INTO events (id, name, external_id, ts, payload, received_at)
@@ -112,22 +115,9 @@ e AS (
         AS v(id uuid, name text, external_id text, ts bigint, payload text, received_at timestamptz)
     WHERE EXISTS (SELECT 1 FROM u)
     RETURNING id),
-m AS (
-    INSERT INTO jobs (kind, key, run_at, state, again, payload)
-    SELECT 'match', %(key)s, %(now)s, 2, false, json_agg(e.id)::text FROM e
-    WHERE EXISTS (SELECT 1 FROM triggers WHERE event = ANY(%(patterns)s))
-        OR EXISTS (SELECT 1 FROM unnest(%(names)s::text[]) AS n(name) WHERE (
-            SELECT p.id FROM pauses p WHERE p.event_name = n.name ORDER BY p.event_name, p.term_path LIMIT 1
-        ) IS NOT NULL)
-    HAVING count(*) > 0
-    RETURNING id),
-p AS (
-    DELETE FROM pauses WHERE id IN (
-        SELECT p.id FROM pauses p JOIN u ON u.id = p.run_id ORDER BY p.id FOR UPDATE OF p))
+{AFTER_ENDS}
+SELECT (SELECT count(*) FROM u), (SELECT id FROM m)
 """
-_RESULT = "SELECT (SELECT count(*) FROM u), (SELECT id FROM m)"
-_FINISH = _END + _RESULT + ", NULL::text[]"
-_FINISH_LIMITED = _END.rstrip() + postgresql_slots.RELEASE + _RESULT + postgresql_slots.FREED
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +145,17 @@ class HotPath:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self.slots = postgresql_slots.HotSlots(lambda statement, values: self._run(statement, values))
+        self.slots = HotSlots(self.run, _is_about_the_data)
         self._lock = threading.Lock()
         self._spare: PoolProxiedConnection | None = None
         self._steps = GroupCommitter[Done, Outcome](
             self._write_steps, max_items=MOST_TOGETHER, weight=lambda done: done.weight, apart=_is_about_the_data
         )
-        self._ends = GroupCommitter[End, Outcome](
-            self._write_ends, max_items=MOST_TOGETHER, weight=lambda end: end.weight, apart=_is_about_the_data
+        self._ends, self._limited_ends = (
+            GroupCommitter[End, Outcome](
+                write, max_items=MOST_TOGETHER, weight=lambda end: end.weight, apart=_is_about_the_data
+            )
+            for write in (self._write_ends, self._write_limited_ends)
         )
 
     def accept(self, received: Sequence[Event], now: datetime) -> Hint | None:
@@ -230,9 +223,8 @@ class HotPath:
             case (SaveStep(fresh=True) as step,), Continue() if step.status.done:
                 return self._steps.submit(Done(lease, step, before.last_seq + 1, now))
             case (Finish() as finish,), _ if not has_deferred(before):
-                end = End(before.id, lease, finish, ending, now)
-                # Whoever gives back slots locks pools, in the order of their keys: not together with others.
-                return self._end(end, limited=True) if limited else self._ends.submit(end)
+                ends = self._limited_ends if limited else self._ends
+                return ends.submit(End(before.id, lease, finish, ending, now))
             case _:
                 return None
 
@@ -245,21 +237,21 @@ class HotPath:
     def _write_ends(self, ends: list[End]) -> list[Outcome]:
         if len(ends) == 1:
             return [self._end(ends[0])]
-        rows = self._run(ENDS, ends_values(ends))
-        ended = {at for at, _ in rows}
-        outcomes = [Outcome(accepted=at in ended) for at in range(len(ends))]
-        match_job = rows[0][1] if rows else None
-        if match_job is not None:
-            # There is one job for all, and one of them announces it.
-            outcomes[rows[0][0]] = Outcome(accepted=True, hint=Hint(match_job, MATCH, ends[-1].now))
+        return _outcomes(ends, self._run(ENDS, ends_values(ends)))
+
+    def _write_limited_ends(self, ends: list[End]) -> list[Outcome]:
+        rows = self._run(LIMITED_ENDS, ends_values(ends))
+        outcomes = _outcomes(ends, rows)
+        if rows:
+            [at, _, freed] = rows[0]
+            outcomes[at] = replace(outcomes[at], freed=frozenset(freed or ()))
         return outcomes
 
-    def _end(self, end: End, *, limited: bool = False) -> Outcome:
+    def _end(self, end: End) -> Outcome:
         values = end.values() | {"events": as_json([event_row(event) for event in end.ending])}
         values |= listeners_values(end.run_id, end.ending)
-        ended, match_job, freed = self._run(_FINISH_LIMITED if limited else _FINISH, values)[0]
-        hint = Hint(match_job, MATCH, end.now) if match_job is not None else None
-        return Outcome(ended == 1, hint, frozenset(freed or ()))
+        ended, match_job = self._run(_FINISH, values)[0]
+        return Outcome(ended == 1, Hint(match_job, MATCH, end.now) if match_job is not None else None)
 
     def run(self, statement: str, values: dict[str, Any]) -> list[Any]:
         """Send one statement, which may come twice, as its own transaction; returns the rows that it gives."""
@@ -324,6 +316,16 @@ class HotPath:
         spare = self._take_spare()
         if spare is not None:
             spare.close()
+
+
+def _outcomes(ends: Sequence[End], rows: Sequence[Any]) -> list[Outcome]:
+    """What came of ends that were written together; there is one match job for all, and one of them announces it."""
+    ended = {row[0] for row in rows}
+    outcomes = [Outcome(accepted=at in ended) for at in range(len(ends))]
+    match_job = rows[0][1] if rows else None
+    if match_job is not None:
+        outcomes[rows[0][0]] = Outcome(accepted=True, hint=Hint(match_job, MATCH, ends[-1].now))
+    return outcomes
 
 
 class _Stored:

@@ -15,10 +15,12 @@ from typing import Any
 
 import orjson
 
-from orchestrator.core.effect import Finish, SaveStep
+from orchestrator.core.effect import Finish, SaveStep, Status
 from orchestrator.core.event import Event, patterns
+from orchestrator.core.failure import fingerprint
 from orchestrator.ids import ulid_as_uuid
 from orchestrator.store.jobs import Lease
+from orchestrator.store.postgresql_slots import FREED, RELEASE
 
 #: What is written together, at most; with the events of each end still one match job.
 MOST_TOGETHER = 64
@@ -41,28 +43,8 @@ s AS (
 SELECT at FROM j
 """
 
-ENDS = """
-WITH r AS MATERIALIZED (
-    SELECT id FROM runs WHERE id = ANY(%(runs)s) AND status IN ('queued', 'running') ORDER BY id FOR UPDATE),
-v AS MATERIALIZED (
-    SELECT v.* FROM json_to_recordset(%(rows)s::json) AS v(at int, run uuid, job bigint, generation int, status text,
-        output text, error text, now timestamptz)
-    JOIN r ON r.id = v.run ORDER BY v.job),
-j AS MATERIALIZED (
-    SELECT v.* FROM v CROSS JOIN LATERAL (
-        SELECT id FROM jobs WHERE id = v.job AND generation = v.generation AND state = 3 FOR UPDATE) x),
-d AS (
-    DELETE FROM jobs WHERE id = ANY(ARRAY(SELECT job FROM j))),
-u AS (
-    UPDATE runs SET status = j.status, output = j.output, error = j.error, ended_at = j.now, pending = 0, open = 0
-    FROM j WHERE runs.id = j.run AND runs.id = ANY(%(runs)s)
-    RETURNING runs.id, j.at),
-e AS (
-    INSERT INTO events (id, name, external_id, ts, payload, received_at)
-    SELECT v.id, v.name, v.external_id, v.ts, v.payload, v.received_at FROM json_to_recordset(%(events)s::json)
-        AS v(at int, id uuid, name text, external_id text, ts bigint, payload text, received_at timestamptz)
-    WHERE v.at IN (SELECT at FROM u)
-    RETURNING id),
+#: After the events `e` that tell of the ends of the runs `u`: one match job, if anybody listens; and they wait no more.
+AFTER_ENDS = """
 m AS (
     INSERT INTO jobs (kind, key, run_at, state, again, payload)
     SELECT 'match', %(key)s, %(now)s, 2, false, json_agg(e.id)::text FROM e
@@ -74,9 +56,34 @@ m AS (
     RETURNING id),
 p AS (
     DELETE FROM pauses WHERE id IN (
-        SELECT p.id FROM pauses p JOIN u ON u.id = p.run_id ORDER BY p.id FOR UPDATE OF p))
-SELECT u.at, (SELECT id FROM m) FROM u
+        SELECT p.id FROM pauses p JOIN u ON u.id = p.run_id ORDER BY p.id FOR UPDATE OF p))"""
+_ENDING = """
+WITH r AS MATERIALIZED (
+    SELECT id FROM runs WHERE id = ANY(%(runs)s) AND status IN ('queued', 'running') ORDER BY id FOR UPDATE),
+v AS MATERIALIZED (
+    SELECT v.* FROM json_to_recordset(%(rows)s::json) AS v(at int, run uuid, job bigint, generation int, status text,
+        output text, error text, failure text, now timestamptz)
+    JOIN r ON r.id = v.run ORDER BY v.job),
+j AS MATERIALIZED (
+    SELECT v.* FROM v CROSS JOIN LATERAL (
+        SELECT id FROM jobs WHERE id = v.job AND generation = v.generation AND state = 3 FOR UPDATE) x),
+d AS (
+    DELETE FROM jobs WHERE id = ANY(ARRAY(SELECT job FROM j))),
+u AS (
+    UPDATE runs SET status = j.status, output = j.output, error = j.error, failure = j.failure, ended_at = j.now,
+        pending = 0, open = 0
+    FROM j WHERE runs.id = j.run AND runs.id = ANY(%(runs)s)
+    RETURNING runs.id, j.at),
+e AS (
+    INSERT INTO events (id, name, external_id, ts, payload, received_at)
+    SELECT v.id, v.name, v.external_id, v.ts, v.payload, v.received_at FROM json_to_recordset(%(events)s::json)
+        AS v(at int, id uuid, name text, external_id text, ts bigint, payload text, received_at timestamptz)
+    WHERE v.at IN (SELECT at FROM u)
+    RETURNING id),
 """
+ENDS = f"{_ENDING}{AFTER_ENDS} SELECT u.at, (SELECT id FROM m) FROM u"
+#: The same of runs that give slots back, and the pools at which others wait for them.
+LIMITED_ENDS = f"{_ENDING}{AFTER_ENDS}, {RELEASE} SELECT u.at, (SELECT id FROM m), {FREED} FROM u"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,7 @@ class End:
             "status": finish.status.value,
             "output": finish.output,
             "error": finish.error,
+            "failure": fingerprint(finish.error) if finish.status is Status.FAILED else None,
             "now": self.now,
         }
 

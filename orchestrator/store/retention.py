@@ -1,8 +1,8 @@
 """Retention: rows that nobody needs any more are deleted some time after they came to rest.
 
 Runs and events are walked in the order of their ids, which is that of their making, and not found by an index on when
-they ended: such an index would make the last write of every run dearer, and the walk costs little and can be put down
-anywhere.  What is found may be needed again by the time it is deleted, so each delete asks once more.
+they ended: the walk costs little and can be put down anywhere.  What is found may be needed again by the time it is
+deleted, so each delete asks once more.
 
 Locks are taken as everybody takes them: runs, then jobs.  What somebody else has locked is left for the next pass.
 """
@@ -30,13 +30,16 @@ from sqlalchemy import (
 
 from orchestrator.ids import ulid_from_uuid
 from orchestrator.store import gates, jobs, pauses
+from orchestrator.store.orders import keys as order_keys
 from orchestrator.store.tables import (
+    api_tokens,
     audit,
     batch_events,
-    cancellations,
     events,
     functions,
     history,
+    orders,
+    reruns,
     runs,
     steps,
     throttled,
@@ -151,15 +154,21 @@ _DEAD_PAGE = (
     .limit(PAGE)
 )
 _FREE_DEAD = delete(all_jobs).where(
-    all_jobs.c.id.in_(_IDS), _IS_DEAD, all_jobs.c.run_id.is_(None), all_jobs.c.run_at < _BEFORE
+    all_jobs.c.id.in_(_IDS), jobs.THIS_IS_DEAD, all_jobs.c.run_id.is_(None), all_jobs.c.run_at < _BEFORE
 )
 _ORDER_PAGE = (
-    select(cancellations.c.id, cancellations.c.created_at, cancellations.c.ended_at)
-    .where(cancellations.c.id > bindparam("after"))
-    .order_by(cancellations.c.id)
+    select(orders.c.id, orders.c.created_at, orders.c.ended_at)
+    .where(orders.c.id > bindparam("after"))
+    .order_by(orders.c.id)
     .limit(PAGE)
 )
 _JOBS_OF_ORDERS = select(all_jobs.c.key).where(all_jobs.c.key.in_(bindparam("keys", expanding=True)))
+_TOKEN_PAGE = (
+    select(api_tokens.c.id, api_tokens.c.created_at, api_tokens.c.revoked_at)
+    .where(api_tokens.c.id > bindparam("after"))
+    .order_by(api_tokens.c.id)
+    .limit(PAGE)
+)
 _AUDIT_PAGE = select(audit.c.id, audit.c.at).where(audit.c.id > bindparam("after")).order_by(audit.c.id).limit(PAGE)
 
 
@@ -186,12 +195,21 @@ def free_runs(conn: Connection, ids: Sequence[str], before: datetime) -> dict[st
     pauses.close_all_of_runs(conn, locked)
     freed = {"runs": len(locked)}
     if batches:
-        conn.execute(delete(batch_events).where(batch_events.c.batch_id.in_(batches)))
+        _free_batches(conn, batches, locked)
+    conn.execute(delete(reruns).where(reruns.c.run_id.in_(locked)))
     conn.execute(delete(throttled).where(throttled.c.run_id.in_(locked)))
     for table in (steps, history):
         freed[table.name] = conn.execute(delete(table).where(table.c.run_id.in_(locked))).rowcount
     conn.execute(delete(runs).where(runs.c.id.in_(locked)))
     return freed
+
+
+def _free_batches(conn: Connection, batches: Sequence[str], going: Sequence[str]) -> None:
+    """Delete what was in the batches of runs that go, unless the batch was run again and that run stays."""
+    others = select(runs.c.batch_id).where(runs.c.batch_id.in_(batches), runs.c.id.not_in(going))
+    kept = {row.batch_id for row in conn.execute(others)}
+    gone = [batch_id for batch_id in batches if batch_id not in kept]
+    conn.execute(delete(batch_events).where(batch_events.c.batch_id.in_(gone)))
 
 
 def find_events(conn: Connection, after: str, before: datetime, now: datetime) -> Found:
@@ -221,7 +239,7 @@ def free_dead_jobs(conn: Connection, ids: Sequence[str], before: datetime) -> di
 
 
 def find_orders(conn: Connection, after: str, before: datetime, _now: datetime) -> Found:
-    """Orders to cancel many runs that came before a moment and are carried out, or were given up."""
+    """Orders to do something to many runs that came before a moment and are carried out, or were given up."""
     rows = conn.execute(_ORDER_PAGE, {"after": after}).all()
     ids = [row.id for row in rows if (row.ended_at or row.created_at) < before]
     return Found(ids, rows[-1].id if rows else after, _is_last([row.created_at for row in rows], before))
@@ -229,10 +247,10 @@ def find_orders(conn: Connection, after: str, before: datetime, _now: datetime) 
 
 def free_orders(conn: Connection, ids: Sequence[str], before: datetime) -> dict[str, int]:
     """Delete orders that no job is about."""
-    keys = {f"{jobs.CANCEL_ALL}:{it}": it for it in ids}
-    working = {row.key for row in conn.execute(_JOBS_OF_ORDERS, {"keys": list(keys)})}
-    idle = [it for key, it in keys.items() if key not in working]
-    return {"cancellations": conn.execute(delete(cancellations).where(cancellations.c.id.in_(idle))).rowcount}
+    keys = {key: it for it in ids for key in order_keys(it)}
+    working = {keys[row.key] for row in conn.execute(_JOBS_OF_ORDERS, {"keys": list(keys)})}
+    idle = [it for it in ids if it not in working]
+    return {"cancellations": conn.execute(delete(orders).where(orders.c.id.in_(idle))).rowcount}
 
 
 def find_audit(conn: Connection, after: str, before: datetime, _now: datetime) -> Found:
@@ -247,13 +265,27 @@ def free_audit(conn: Connection, ids: Sequence[str], _before: datetime) -> dict[
     return {"audit": conn.execute(delete(audit).where(audit.c.id.in_([int(it) for it in ids]))).rowcount}
 
 
-_OF_RUNS = ("runs", "steps", "history", "jobs", "pauses", "throttled", "batch_events")
+def find_tokens(conn: Connection, after: str, before: datetime, _now: datetime) -> Found:
+    """Tokens that were revoked before a moment."""
+    rows = conn.execute(_TOKEN_PAGE, {"after": after}).all()
+    ids = [row.id for row in rows if row.revoked_at is not None and row.revoked_at < before]
+    return Found(ids, rows[-1].id if rows else after, _is_last([row.created_at for row in rows], before))
+
+
+def free_tokens(conn: Connection, ids: Sequence[str], before: datetime) -> dict[str, int]:
+    """Delete such tokens."""
+    gone = (api_tokens.c.id.in_(ids), api_tokens.c.revoked_at < before)
+    return {"api_tokens": conn.execute(delete(api_tokens).where(*gone)).rowcount}
+
+
+_OF_RUNS = ("runs", "steps", "history", "jobs", "pauses", "throttled", "batch_events", "reruns")
 #: In the order of a pass: what goes first no longer holds what comes after it.
 RULES: Mapping[str, Rule] = {
     "dead jobs": Rule(lambda keep: keep.dead_jobs, find_dead_jobs, free_dead_jobs, ("jobs",), first="0"),
     "runs": Rule(lambda keep: keep.runs, find_runs, free_runs, _OF_RUNS),
     "events": Rule(lambda keep: keep.events, find_events, free_events, ("events",)),
     "orders": Rule(lambda keep: keep.audit, find_orders, free_orders, ("cancellations",)),
+    "tokens": Rule(lambda keep: keep.audit, find_tokens, free_tokens, ("api_tokens",)),
     "audit": Rule(lambda keep: keep.audit, find_audit, free_audit, ("audit",), first="0"),
 }
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, insert, literal_column, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, bindparam, literal_column, select, update
 
 from orchestrator.core.effect import Status
+from orchestrator.core.failure import fingerprint
 from orchestrator.core.run import Run
-from orchestrator.store import batches, steps
+from orchestrator.store import batches, mysql, reruns, steps
+from orchestrator.store.changing import NewOnly
 from orchestrator.store.tables import apps, batch_events, events, functions, runs
 
 _LIVE = runs.c.status.in_([literal_column("'queued'"), literal_column("'running'")])
@@ -39,6 +41,8 @@ class NewRun:
     ended_at: datetime | None = None
     #: The slots its calls need (see `core.concurrency.Needs`).
     limits: str | None = None
+    #: The run that it runs again.
+    original_run_id: str | None = None
 
     def stored(self) -> StoredRun:
         """The run as the store has it once it is written."""
@@ -61,6 +65,7 @@ class NewRun:
             batch_id=self.batch_id,
             singleton=self.singleton,
             limits=self.limits,
+            original_run_id=self.original_run_id,
         )
 
 
@@ -88,6 +93,8 @@ class StoredRun:
     #: How often it failed for a dead job and was made to go on.
     requeues: int = 0
     limits: str | None = None
+    #: The run that it runs again.
+    original_run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +113,16 @@ class Loaded:
     sdk_version: str | None = None
     #: How many calls at once an operator allows, where the app limits nothing.
     imposed: int | None = None
+    #: What an operator wants of its starts (see `store.overrides`).
+    overrides: str | None = None
     #: A time-out of its function may end it, for which a job stands.
     timed: bool = False
     #: The wire texts of all its events, where there is more than the one.
     batch: tuple[str, ...] = ()
     #: Whether its function starts no runs at present.
     paused: bool = False
+    #: What steps get in place of their own input (JSON arrays), for a run that was run again so.
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def events(self) -> tuple[str, ...]:
@@ -119,33 +130,42 @@ class Loaded:
         return self.batch or (self.event,)
 
 
-_LOADED = (
-    select(
-        runs,
-        functions.c.slug,
-        functions.c.config,
-        functions.c.version,
-        functions.c.archived_at,
-        functions.c.paused_at,
-        functions.c.imposed,
-        events.c.payload,
-        apps.c.sdk_language,
-        apps.c.sdk_version,
+_INSERT = NewOnly(runs)
+
+
+def _loaded_with(config: ColumnElement[str]) -> Select[Any]:
+    return (
+        select(
+            runs,
+            functions.c.slug,
+            config,
+            functions.c.version,
+            functions.c.archived_at,
+            functions.c.paused_at,
+            functions.c.imposed,
+            functions.c.overrides,
+            events.c.payload,
+            apps.c.sdk_language,
+            apps.c.sdk_version,
+        )
+        .join(functions, functions.c.id == runs.c.function_id)
+        .join(apps, apps.c.id == functions.c.app_id)
+        .join(events, events.c.id == runs.c.event_id)
     )
-    .join(functions, functions.c.id == runs.c.function_id)
-    .join(apps, apps.c.id == functions.c.app_id)
-    .join(events, events.c.id == runs.c.event_id)
-)
-_LOAD = _LOADED.where(_BY_ID)
+
+
+_LOAD = _loaded_with(functions.c.config).where(_BY_ID)
 _THESE = (runs.c.id.in_(bindparam("ids", expanding=True)), _LIVE)
 _LOCK_LIVE = select(runs.c.id).where(*_THESE).order_by(runs.c.id).with_for_update()
-_LOAD_LIVE = _LOADED.where(*_THESE).order_by(runs.c.id)
+# Who ends runs does not call their functions.
+_LOAD_LIVE = _loaded_with(literal_column("''").label("config")).where(*_THESE).order_by(runs.c.id)
 _CANCEL = (
     update(runs)
     .where(*_THESE)
     .values(status=literal_column("'cancelled'"), ended_at=bindparam("at"), pending=0, open=0)
 )
 _READ = select(runs).where(_BY_ID)
+_SOME = select(runs).where(runs.c.id.in_(bindparam("ids", expanding=True))).order_by(runs.c.id)
 _ACTIVE = select(runs.c.id).where(runs.c.singleton == bindparam("gate"), _LIVE).order_by(runs.c.id.desc()).limit(1)
 _LOCK = select(runs.c.status, runs.c.pending, runs.c.open, runs.c.last_seq).where(_BY_ID).with_for_update()
 _START = (
@@ -160,9 +180,8 @@ _COUNT = (
 )
 _VERSION = update(runs).where(_BY_ID).values(request_version=bindparam("version"))
 # Comes after the job was locked, so it must not wait for the run.
-_VERSION_UNLOCKED = _VERSION.where(
-    runs.c.id == select(runs.c.id).where(_BY_ID).with_for_update(skip_locked=True).scalar_subquery()
-)
+_UNLOCKED = select(runs.c.id).where(_BY_ID).with_for_update(skip_locked=True)
+_VERSION_UNLOCKED = _VERSION.where(runs.c.id == _UNLOCKED.scalar_subquery())
 _FINISH = (
     update(runs)
     .where(_BY_ID, _LIVE)
@@ -170,6 +189,7 @@ _FINISH = (
         status=bindparam("final"),
         output=bindparam("result"),
         error=bindparam("why"),
+        failure=bindparam("alike"),
         ended_at=bindparam("at"),
         pending=0,
         open=0,
@@ -178,9 +198,8 @@ _FINISH = (
 
 
 def add(conn: Connection, new: Sequence[NewRun]) -> None:
-    """Write new runs; a function's second run for the same event is left out."""
-    statement = _insert_new(conn.dialect.name)
-    conn.execute(statement, [_row(run) for run in new])
+    """Write new runs; a function's second run for the same event is left out, unless it is a rerun."""
+    _INSERT.run(conn, [_row(run) for run in new])
 
 
 def load(conn: Connection, run_id: str) -> Loaded | None:
@@ -190,7 +209,7 @@ def load(conn: Connection, run_id: str) -> Loaded | None:
 
 
 def lock_live(conn: Connection, run_ids: Sequence[str]) -> list[Loaded]:
-    """Those of the runs that are not over, locked in the order of their ids."""
+    """Those of the runs that are not over, locked in the order of their ids, without their functions' configuration."""
     if not run_ids or not conn.execute(_LOCK_LIVE, {"ids": list(run_ids)}).all():
         return []
     return [_loaded(conn, row) for row in conn.execute(_LOAD_LIVE, {"ids": list(run_ids)}).all()]
@@ -204,6 +223,7 @@ def cancel_all(conn: Connection, run_ids: Sequence[str], at: datetime) -> None:
 def _loaded(conn: Connection, row: Row[Any]) -> Loaded:
     archived = row.archived_at is not None
     batch = batches.payloads(conn, row.batch_id) if row.batch_id is not None else ()
+    inputs = reruns.inputs(conn, row.id) if row.original_run_id is not None else {}
     sdk = (row.sdk_language, row.sdk_version)
     return Loaded(
         _stored(row),
@@ -214,8 +234,10 @@ def _loaded(conn: Connection, row: Row[Any]) -> Loaded:
         row.payload,
         *sdk,
         row.imposed,
+        row.overrides,
         batch=batch,
         paused=row.paused_at is not None,
+        inputs=inputs,
     )
 
 
@@ -223,6 +245,11 @@ def get(conn: Connection, run_id: str) -> StoredRun | None:
     """One run."""
     row = conn.execute(_READ, {"run_id": run_id}).first()
     return _stored(row) if row else None
+
+
+def some(conn: Connection, run_ids: Sequence[str]) -> list[StoredRun]:
+    """Those of the runs that there are, the oldest first."""
+    return [_stored(row) for row in conn.execute(_SOME, {"ids": list(run_ids)})]
 
 
 def of_event(conn: Connection, event_id: str) -> list[StoredRun]:
@@ -275,13 +302,16 @@ def set_counts(conn: Connection, run: Run) -> None:
 
 def set_request_version(conn: Connection, run_id: str, version: int) -> None:
     """Remember the request version the app answered with, unless somebody else is writing the run just now."""
-    statement = _VERSION_UNLOCKED if conn.dialect.name == "postgresql" else _VERSION
-    conn.execute(statement, {"run_id": run_id, "version": version})
+    values = {"run_id": run_id, "version": version}
+    if conn.dialect.name in mysql.NAMES and conn.execute(_UNLOCKED, values).first() is None:
+        return
+    conn.execute(_VERSION_UNLOCKED if conn.dialect.name == "postgresql" else _VERSION, values)
 
 
 def finish(conn: Connection, run_id: str, status: Status, output: str | None, error: str | None, at: datetime) -> bool:
     """End a live run; False: it was over before."""
-    values = {"run_id": run_id, "final": status.value, "result": output, "why": error, "at": at}
+    alike = fingerprint(error) if status is Status.FAILED else None
+    values = {"run_id": run_id, "final": status.value, "result": output, "why": error, "alike": alike, "at": at}
     return conn.execute(_FINISH, values).rowcount == 1
 
 
@@ -294,6 +324,7 @@ def reopen(conn: Connection, run_id: str) -> bool:
             status=Status.RUNNING.value,
             output=None,
             error=None,
+            failure=None,
             ended_at=None,
             pending=0,
             open=0,
@@ -301,27 +332,6 @@ def reopen(conn: Connection, run_id: str) -> bool:
         )
     )
     return conn.execute(statement).rowcount == 1
-
-
-def _insert_new(dialect: str) -> Any:
-    if dialect == "sqlite":
-        return _INSERT_SQLITE
-    if dialect == "postgresql":
-        return _INSERT_POSTGRESQL
-    return _INSERT_MYSQL
-
-
-def _inserts() -> tuple[Any, Any, Any]:
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    return (
-        sqlite.insert(runs).on_conflict_do_nothing(),
-        postgresql.insert(runs).on_conflict_do_nothing(),
-        insert(runs).prefix_with("IGNORE"),
-    )
-
-
-_INSERT_SQLITE, _INSERT_POSTGRESQL, _INSERT_MYSQL = _inserts()
 
 
 def _row(run: NewRun) -> dict[str, object]:
@@ -339,6 +349,8 @@ def _row(run: NewRun) -> dict[str, object]:
         "singleton": run.singleton,
         "ended_at": run.ended_at,
         "limits": run.limits,
+        "original_run_id": run.original_run_id,
+        "by_event": True if run.original_run_id is None else None,
     }
 
 
@@ -363,4 +375,5 @@ def _stored(row: Row[Any]) -> StoredRun:
         row.singleton,
         row.requeues,
         row.limits,
+        row.original_run_id,
     )

@@ -16,12 +16,13 @@ from enum import Enum
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, delete, insert, literal_column, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from orchestrator.core import concurrency
 from orchestrator.core.concurrency import Level, Needs, Pool
 from orchestrator.store import allowances, runs
+from orchestrator.store.changing import Change, NewOnly
 from orchestrator.store.jobs import BY_ID, FENCE, LEASED, NEED_SLOTS, Lease, fence
+from orchestrator.store.mysql import aside
 from orchestrator.store.tables import jobs, pools, slots
 
 IS_PARKED = jobs.c.state == literal_column("1")
@@ -44,17 +45,18 @@ _PARK = (
 )
 _OF_RUN = slots.c.run_id == bindparam("of_run")
 _OF_JOB = and_(_OF_RUN, slots.c.job_id == bindparam("of_job"))
+# By their runs, not by the index of those that are kept.
+_UNTIL = aside(slots.c.until)
 _HELD = select(slots.c.pool).where(
-    _OF_RUN, slots.c.until.is_(None), or_(slots.c.job_id == bindparam("of_job"), slots.c.job_id.is_(None))
+    _OF_RUN, _UNTIL.is_(None), or_(slots.c.job_id == bindparam("of_job"), slots.c.job_id.is_(None))
 )
-_LEAVE = delete(slots).where(_OF_JOB, slots.c.until.is_(None)).returning(slots.c.pool)
-_LET_GO = delete(slots).where(_OF_JOB, slots.c.until.is_not(None)).returning(slots.c.pool)
-_END = (
-    delete(slots)
-    .where(slots.c.run_id.in_(bindparam("of_runs", expanding=True)), slots.c.until.is_(None))
-    .returning(slots.c.pool)
+_LEAVE = Change(delete(slots).where(_OF_JOB, _UNTIL.is_(None)), slots.c.pool)
+_LET_GO = Change(delete(slots).where(_OF_JOB, _UNTIL.is_not(None)), slots.c.pool)
+_END = Change(
+    delete(slots).where(slots.c.run_id.in_(bindparam("of_runs", expanding=True)), _UNTIL.is_(None)),
+    slots.c.pool,
 )
-_KEEP = update(slots).where(_OF_JOB, slots.c.until.is_(None)).values(owner=bindparam("by"), until=bindparam("at"))
+_KEEP = update(slots).where(_OF_JOB, _UNTIL.is_(None)).values(owner=bindparam("by"), until=bindparam("at"))
 _EXTEND = (
     update(slots)
     .where(
@@ -70,23 +72,17 @@ _LOCK = (
     .order_by(pools.c.key)
     .with_for_update()
 )
-_CHANGE = (
+_CHANGE = Change(
     update(pools)
     .where(pools.c.key.in_(bindparam("keys", expanding=True)))
-    .values(used=pools.c.used + bindparam("by_used"), waiting=pools.c.waiting + bindparam("by_waiting"))
-    .returning(pools.c.key, pools.c.waiting)
+    .values(used=pools.c.used + bindparam("by_used"), waiting=pools.c.waiting + bindparam("by_waiting")),
+    pools.c.key,
+    pools.c.waiting,
 )
 _ANYONE_WAITS = (
     select(pools.c.key).where(pools.c.key.in_(bindparam("keys", expanding=True)), pools.c.waiting > 0).limit(1)
 )
-
-
-_INSERT_NEW = {
-    "sqlite": sqlite.insert(pools).on_conflict_do_nothing(),
-    "postgresql": postgresql.insert(pools).on_conflict_do_nothing(),
-    "mysql": insert(pools).prefix_with("IGNORE"),
-    "mariadb": insert(pools).prefix_with("IGNORE"),
-}
+_INSERT_NEW = NewOnly(pools)
 
 
 class Entry(Enum):
@@ -136,7 +132,7 @@ class Changes:
             alike.setdefault((self.used.get(key, 0), self.waiting.get(key, 0)), []).append(key)
         found = dict[str, int]()
         for (by_used, by_waiting), keys in alike.items():
-            rows = conn.execute(_CHANGE, {"keys": keys, "by_used": by_used, "by_waiting": by_waiting})
+            rows = _CHANGE.run(conn, {"keys": keys, "by_used": by_used, "by_waiting": by_waiting})
             found |= {row.key: row.waiting for row in rows}
         return found
 
@@ -144,7 +140,7 @@ class Changes:
 def ensure(conn: Connection, function_id: str, wanted: Sequence[Pool]) -> None:
     """Make the pools that do not exist yet; in a transaction of its own."""
     rows = [new_row(function_id, pool) | {"turn": ""} for pool in sorted(wanted, key=lambda it: it.key)]
-    conn.execute(_INSERT_NEW[conn.dialect.name], rows)
+    _INSERT_NEW.run(conn, rows)
 
 
 def new_row(function_id: str, pool: Pool) -> dict[str, object]:
@@ -196,7 +192,7 @@ def enter(
 
 def leave(conn: Connection, run_id: str, job_id: int) -> set[str]:
     """Give back a job's slots, if it has any; returns the pools at which others wait for them."""
-    freed = conn.execute(_LEAVE, {"of_run": run_id, "of_job": job_id})
+    freed = _LEAVE.run(conn, {"of_run": run_id, "of_job": job_id})
     return _free(conn, [row.pool for row in freed])
 
 
@@ -207,7 +203,7 @@ def give_way(conn: Connection, lease: Lease, wanted: Needs, rank: int) -> set[st
     """
     if conn.execute(_JOB, fence(lease)).first() is None:
         return set()
-    freed = [row.pool for row in conn.execute(_LEAVE, {"of_run": lease.run_id, "of_job": lease.job_id})]
+    freed = [row.pool for row in _LEAVE.run(conn, {"of_run": lease.run_id, "of_job": lease.job_id})]
     if not freed:
         return set()
     changes = Changes()
@@ -229,13 +225,13 @@ def end_runs(conn: Connection, run_ids: Sequence[str], lease: Lease | None, gone
         if job.state == LEASED and job.kind in NEED_SLOTS and job.id != mine and job.admitted:
             values = {"of_run": job.run_id, "of_job": job.id, "by": job.owner, "at": job.lease_until}
             conn.execute(_KEEP, values)
-    freed = [row.pool for row in conn.execute(_END, {"of_runs": list(run_ids)})]
+    freed = [row.pool for row in _END.run(conn, {"of_runs": list(run_ids)})]
     return _free(conn, freed, [job.waits_at for job in gone if job.waits_at is not None])
 
 
 def let_go(conn: Connection, lease: Lease) -> set[str]:
     """Give back what a call kept beyond its run's end, now that it is through; the pools at which others wait."""
-    freed = conn.execute(_LET_GO, {"of_run": lease.run_id, "of_job": lease.job_id})
+    freed = _LET_GO.run(conn, {"of_run": lease.run_id, "of_job": lease.job_id})
     return _free(conn, [row.pool for row in freed])
 
 

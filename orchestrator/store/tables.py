@@ -9,27 +9,24 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    MetaData,
     SmallInteger,
     String,
     Table,
     UniqueConstraint,
     false,
-    text,
+    true,
 )
 
+from orchestrator.store.indexes import instead, partial, partial_only
+from orchestrator.store.metadata import Serial
+from orchestrator.store.metadata import metadata as metadata  # the rooms' tables are known by way of here
+from orchestrator.store.order_tables import orders as orders
+from orchestrator.store.order_tables import reruns as reruns
+from orchestrator.store.tally_tables import tallies as tallies
+from orchestrator.store.token_tables import api_tokens as api_tokens
 from orchestrator.store.types import LongText, Moment, Ulid
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-#: SQLite numbers rows by itself only where the key is called INTEGER.
-_Serial = BigInteger().with_variant(Integer, "sqlite")
+from orchestrator.store.user_tables import sessions as sessions
+from orchestrator.store.user_tables import users as users
 
 apps = Table(
     "apps",
@@ -66,6 +63,7 @@ functions = Table(
     Column("paused_at", Moment),
     Column("wait_look_back", Boolean, nullable=False, server_default=false()),  # see engine.look_back
     Column("imposed", Integer),  # calls at once, by an operator, where the app asks for no limit
+    Column("overrides", LongText),  # limits on starts by an operator, see store.overrides
 )
 
 triggers = Table(
@@ -89,6 +87,7 @@ events = Table(
     Column("warning", LongText),  # what went wrong while matching it
     Column("received_at", Moment, nullable=False),
     Index("ix_events_name_id", "name", "id"),
+    Index("ix_events_received_at", "received_at", "id"),
 )
 
 runs = Table(
@@ -114,19 +113,20 @@ runs = Table(
     Column("correlation_id", String(96)),  # the run and step that invoked it, with a dot between
     Column("requeues", SmallInteger, nullable=False, server_default="0"),
     Column("limits", LongText),  # the pools its calls need slots of, see core.concurrency; NULL: none
-    UniqueConstraint("function_id", "event_id"),
-    Index(
-        "ix_runs_singleton",
-        "singleton",
-        sqlite_where=text("singleton IS NOT NULL"),
-        postgresql_where=text("singleton IS NOT NULL"),
-    ),
-    Index(
-        "ix_runs_batch_id",
-        "batch_id",
-        sqlite_where=text("batch_id IS NOT NULL"),
-        postgresql_where=text("batch_id IS NOT NULL"),
-    ),
+    Column("original_run_id", Ulid),  # the run that it runs again
+    Column("by_event", Boolean, server_default=true()),  # NULL, which is like no other: somebody ran it again
+    Column("failure", String(16)),  # what failures have in common that are alike, see core.failure
+    UniqueConstraint("function_id", "event_id", "by_event"),
+    # Searching, see store.run_places.
+    Index("ix_runs_search", "function_id", "status", "queued_at", "id"),
+    Index("ix_runs_queued_at", "queued_at", "id"),
+    Index("ix_runs_started_at", "started_at", "id"),
+    Index("ix_runs_ended_at", "ended_at", "id"),
+    partial("ix_runs_failure", "failure", "queued_at", "id", where="failure IS NOT NULL"),
+    partial_only("ix_runs_failed_at", "ended_at", "failure", "function_id", "id", where="failure IS NOT NULL"),
+    partial("ix_runs_singleton", "singleton", where="singleton IS NOT NULL"),
+    partial("ix_runs_batch_id", "batch_id", where="batch_id IS NOT NULL"),
+    partial("ix_runs_original_run_id", "original_run_id", where="original_run_id IS NOT NULL"),
 )
 
 steps = Table(
@@ -146,13 +146,18 @@ steps = Table(
     Column("started_at", Moment),
     Column("wake_at", Moment),
     Column("ended_at", Moment),
+    # Of a step that did not run on the spot: since when it stands open, and its place among those asked for with it.
+    Column("queued_at", Moment),
+    Column("position", SmallInteger),
+    Column("event_id", Ulid),  # what an invoke sent, or what a wait was answered by
+    Column("planned_after", Integer),  # the outcome memoised last when it was asked for; NULL: the one before its own
     Index("ix_steps_run_id_seq", "run_id", "seq"),
 )
 
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("id", Serial, primary_key=True, autoincrement=True),
     Column("kind", String(16), nullable=False),
     Column("key", String(255), nullable=False, unique=True),
     Column("run_id", Ulid, index=True),
@@ -175,19 +180,12 @@ jobs = Table(
     Column("lane", String(16)),
     Column("rank", BigInteger),
     # States as literals, here and in every statement, so that these small indexes are used.
-    Index("ix_jobs_ready", "run_at", sqlite_where=text("state = 2"), postgresql_where=text("state = 2")),
-    Index("ix_jobs_held", "id", sqlite_where=text("state = 0"), postgresql_where=text("state = 0")),
-    Index("ix_jobs_leased", "id", sqlite_where=text("state = 3"), postgresql_where=text("state = 3")),
-    Index("ix_jobs_dead", "id", sqlite_where=text("state = 5"), postgresql_where=text("state = 5")),
-    Index(
-        "ix_jobs_parked",
-        "waits_at",
-        "lane",
-        "rank",
-        "id",
-        sqlite_where=text("state = 1"),
-        postgresql_where=text("state = 1"),
-    ),
+    instead("ix_jobs_state", "state", "run_at"),
+    partial_only("ix_jobs_ready", "run_at", where="state = 2"),
+    partial_only("ix_jobs_held", "id", where="state = 0"),
+    partial_only("ix_jobs_leased", "id", where="state = 3"),
+    partial_only("ix_jobs_dead", "id", where="state = 5"),
+    partial("ix_jobs_parked", "waits_at", "lane", "rank", "id", where="state = 1"),
     # SQLite would give the id of a job that is gone to the next one, and hints and leases of the one would be good for
     # the other.
     sqlite_autoincrement=True,
@@ -196,7 +194,7 @@ jobs = Table(
 history = Table(
     "history",
     metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("id", Serial, primary_key=True, autoincrement=True),
     Column("run_id", Ulid, nullable=False),
     Column("kind", String(32), nullable=False),
     Column("step_id", String(64)),
@@ -222,23 +220,6 @@ pauses = Table(
     Column("expires_at", Moment, nullable=False),
     Column("created_at", Moment, nullable=False),
     Index("ix_pauses_event", "event_name", "term_path", "term_key", "id"),
-)
-
-#: Orders to cancel many runs at once, and how far they got.
-cancellations = Table(
-    "cancellations",
-    metadata,
-    Column("id", Ulid, primary_key=True),
-    Column("app_id", String(36), nullable=False),
-    Column("function_id", String(36)),  # NULL: all functions of the app
-    Column("started_after", Moment),
-    Column("started_before", Moment, nullable=False),
-    Column("expression", LongText),
-    Column("reached", Ulid),  # live runs up to this one have been looked at
-    Column("cancelled", Integer, nullable=False, server_default="0"),
-    Column("error", LongText),  # why the condition could not be tried on a run
-    Column("created_at", Moment, nullable=False),
-    Column("ended_at", Moment),
 )
 
 #: The signs that processes which work give of themselves, for people to look at: nothing is decided by them.
@@ -329,13 +310,14 @@ pools = Table(
     Column("limit_id", String(16), nullable=False),
     Column("function_id", String(36)),  # NULL: shared by functions
     Column("value", String(255), nullable=False),  # of the key, for people
-    Index("ix_pools_waiting", "key", sqlite_where=text("waiting > 0"), postgresql_where=text("waiting > 0")),
+    partial_only("ix_pools_waiting", "key", where="waiting > 0"),
+    instead("ix_pools_waiting", "waiting", "key"),
 )
 
 slots = Table(
     "slots",
     metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("id", Serial, primary_key=True, autoincrement=True),
     Column("pool", String(48), nullable=False, index=True),
     Column("run_id", Ulid, nullable=False, index=True),
     Column("job_id", BigInteger),  # NULL: held by the run until its end
@@ -343,16 +325,14 @@ slots = Table(
     # Of a call that still runs though its run is over: who makes it, and until when that counts.
     Column("owner", String(36)),
     Column("until", Moment),
-    Index(
-        "ix_slots_until", "until", sqlite_where=text("until IS NOT NULL"), postgresql_where=text("until IS NOT NULL")
-    ),
+    partial("ix_slots_until", "until", where="until IS NOT NULL"),
 )
 
 #: What operators changed.
 audit = Table(
     "audit",
     metadata,
-    Column("id", _Serial, primary_key=True, autoincrement=True),
+    Column("id", Serial, primary_key=True, autoincrement=True),
     Column("at", Moment, nullable=False),
     Column("action", String(64), nullable=False),
     Column("subject", String(512), nullable=False, index=True),

@@ -6,13 +6,17 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, literal_column
 
-from orchestrator.store.jobs import RELEASE, TAKE, Lease, as_lease, fence
+from orchestrator.store.changing import Change
+from orchestrator.store.jobs import RELEASE, TAKE, TAKEN, Lease, as_lease, fence
 from orchestrator.store.tables import jobs
 
-_CLAIM = TAKE.where(
-    jobs.c.key == bindparam("of_key"),
-    jobs.c.kind == literal_column("'task'"),
-    jobs.c.attempt == bindparam("of_attempt"),
+_CLAIM = Change(
+    TAKE.where(
+        jobs.c.key == bindparam("of_key"),
+        jobs.c.kind == literal_column("'task'"),
+        jobs.c.attempt == bindparam("of_attempt"),
+    ),
+    *TAKEN,
 )
 _SENT = RELEASE.values(payload=bindparam("sends"), admitted=bindparam("with_slots"))
 
@@ -31,5 +35,5 @@ def claim(conn: Connection, key: str, attempt: int, owner: str, until: datetime)
 
     None: somebody has it, or the attempt is over.
     """
-    row = conn.execute(_CLAIM, {"of_key": key, "of_attempt": attempt, "by": owner, "until": until}).first()
-    return as_lease(row) if row is not None else None
+    taken = _CLAIM.run(conn, {"of_key": key, "of_attempt": attempt, "by": owner, "until": until})
+    return as_lease(taken[0]) if taken else None

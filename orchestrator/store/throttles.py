@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, false, func, insert, literal_column, select, true, update
+from sqlalchemy import Connection, and_, bindparam, delete, false, func, insert, literal_column, select, true, update
 
 from orchestrator.store import held as held_jobs
 from orchestrator.store import jobs
+from orchestrator.store.filters import Count
 from orchestrator.store.jobs import Hint
 from orchestrator.store.tables import jobs as job_table
 from orchestrator.store.tables import runs
@@ -50,7 +51,16 @@ _OVER = (
     .limit(1000)
 )
 _HELD = select(job_table.c.id, job_table.c.run_id).where(
-    job_table.c.run_id.in_(bindparam("ids", expanding=True)), job_table.c.state == literal_column("0")
+    job_table.c.run_id.in_(bindparam("ids", expanding=True)), jobs.THIS_IS_HELD
+)
+_QUEUED_OF = (
+    select(runs.c.id)
+    .where(runs.c.function_id == bindparam("of_function"), _QUEUED)
+    .limit(bindparam("most"))
+    .subquery("queued")
+)
+_HELD_OF = select(func.count(table.c.run_id), func.count()).select_from(
+    _QUEUED_OF.outerjoin(table, and_(table.c.run_id == _QUEUED_OF.c.id, table.c.let_go == false()))
 )
 
 #: How far into a queue of runs that are dated ahead one looks for the earliest.
@@ -66,6 +76,12 @@ class Waiting:
     at: datetime
     position: datetime
     let_go: bool
+
+
+def held_of(conn: Connection, function_id: str, most: int) -> Count:
+    """How many runs of a function wait for its throttle, by the first `most` of its runs that have not begun."""
+    held, queued = conn.execute(_HELD_OF, {"of_function": function_id, "most": most}).one()
+    return Count(held, exact=queued < most)
 
 
 def add(conn: Connection, new: Sequence[Waiting]) -> None:

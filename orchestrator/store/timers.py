@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, bindparam, delete, literal_column, select, update
+from sqlalchemy import Connection, bindparam, delete, select, update
 
 from orchestrator.store import jobs
 from orchestrator.store.jobs import Hint
 from orchestrator.store.tables import jobs as table
 
-_READY = table.c.state == literal_column("2")
+_READY = jobs.THIS_IS_READY
 _BY_ID = select(table.c.id, table.c.kind, table.c.key, table.c.run_at).where(table.c.id == bindparam("job_id"), _READY)
 _BY_KEY = select(table.c.id, table.c.run_at).where(table.c.key == bindparam("of_key"), _READY)
 _MOVE = (

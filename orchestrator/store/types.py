@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Dialect, LargeBinary, Text, Uuid
-from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT
+from sqlalchemy.dialects.mysql import BINARY, DATETIME, LONGTEXT
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from orchestrator.ids import ulid_bytes, ulid_from_bytes
@@ -65,7 +65,8 @@ class Ulid(TypeDecorator[str]):
         """The type of this database."""
         if dialect.name == "postgresql":
             return dialect.type_descriptor(Uuid(native_uuid=True))
-        return dialect.type_descriptor(LargeBinary(16))
+        # MySQL's BLOB cannot be a key.
+        return dialect.type_descriptor(LargeBinary(16) if dialect.name == "sqlite" else BINARY(16))
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
         """Write a ULID."""

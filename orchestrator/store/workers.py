@@ -59,3 +59,8 @@ def leave(conn: Connection, owner: str) -> None:
 def alive(conn: Connection, now: datetime) -> list[Sign]:
     """The workers that were seen lately."""
     return [Sign(**row._mapping) for row in conn.execute(_SINCE, {"since": now - ALIVE})]
+
+
+def known(conn: Connection, now: datetime) -> list[Sign]:
+    """Those, and others that were killed within `FORGOTTEN`: who ends in peace takes its sign along."""
+    return [Sign(**row._mapping) for row in conn.execute(_SINCE, {"since": now - FORGOTTEN})]

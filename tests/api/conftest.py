@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -53,6 +54,13 @@ def ulid(number: int) -> str:
     return ulid_at(int(NOW.timestamp() * 1000), number.to_bytes(10, "big"))
 
 
+def _config(slug: str, url: str) -> str:
+    """A function as SDKs declare it."""
+    step = {"id": "step", "name": "step", "runtime": {"type": "http", "url": url}, "retries": {"attempts": 3}}
+    declared = {"id": slug, "name": slug.title(), "triggers": [{"event": "shop/sold"}], "steps": {"step": step}}
+    return json.dumps(declared)
+
+
 @dataclass
 class World:
     """What is in the database."""
@@ -64,7 +72,7 @@ class World:
     def app(self, name: str = "shop", url: str = "http://localhost:5000/api", slugs: Sequence[str] = ()) -> str:
         app_id = named_uuid("app", name)
         declared = [
-            Declared(Function(slug, slug.title(), url, (Trigger("shop/sold"),)), f'{{"id":"{slug}"}}', slug)
+            Declared(Function(slug, slug.title(), url, (Trigger("shop/sold"),)), _config(slug, url), slug)
             for slug in slugs
         ]
         with self.parts.database.write() as conn:

@@ -20,11 +20,12 @@ from orchestrator.clock import SystemClock
 from orchestrator.config import load
 from orchestrator.engine.parts import Parts
 from orchestrator.queue.announce import Announcer, BrokerAnnouncer, Silence
+from orchestrator.queue.broker import Broker
 from orchestrator.store import schema
 from orchestrator.store.jobs import Hint
 
 PATIENCE = 30.0
-NOWHERE = "redis://127.0.0.1:1/0"
+NOWHERE = Broker("redis://127.0.0.1:1/0")
 
 
 @pytest.fixture

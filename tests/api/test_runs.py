@@ -42,6 +42,7 @@ def test_a_finished_run_is_shown_whole(client: FlaskClient, world: World) -> Non
         "event_id": event.id,
         "event_name": "shop/sold",
         "batch_id": None,
+        "original_run_id": None,
         "status": "Completed",
         "ended_at": "2026-11-21T12:00:02.123Z",
         "output": "done",
@@ -49,6 +50,7 @@ def test_a_finished_run_is_shown_whole(client: FlaskClient, world: World) -> Non
         "waits": [],
         "steps": [],
         "history": [],
+        "reruns": [],
     } == shown(client, run_id)
 
 

@@ -20,7 +20,7 @@ import kombu
 import pytest
 from sqlalchemy import create_engine, make_url
 
-from orchestrator.queue.broker import EXECUTOR_QUEUE, RUNNER_QUEUE, app_queue, queue
+from orchestrator.queue.broker import EXECUTOR_QUEUE, RUNNER_QUEUE, Broker, app_queue
 from tests import services
 from tests.bench.app import EVENT_KEY
 from tests.bench.client import Sent
@@ -278,7 +278,7 @@ def _empty(broker_url: str) -> None:
     """Throw away what others have left in the broker's queues."""
     with kombu.Connection(broker_url) as connection:
         for name in (RUNNER_QUEUE, EXECUTOR_QUEUE, app_queue(APP), PLAIN_QUEUE):
-            bound = queue(name)(connection.channel())
+            bound = Broker(broker_url).queue(name)(connection.channel())
             bound.declare()
             bound.purge()
 

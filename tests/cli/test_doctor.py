@@ -20,6 +20,7 @@ from orchestrator.store import schema, workers
 from orchestrator.store.database import Database
 from orchestrator.store.tables import jobs
 from tests.cli.conftest import FakeServer
+from tests.services import own_database
 
 Run = Callable[..., Result]
 
@@ -198,3 +199,13 @@ def test_an_app_where_it_may_not_be_called_is_told_with_the_way_out(orchestrator
 
     assert "fail" == verdict
     assert "ORCHESTRATOR_ALLOWED_NETWORKS" in said
+
+
+def test_mariadb_is_asked_for_its_version_its_clock_and_its_settings(orchestrator: Run) -> None:
+    with own_database("mariadb") as url:
+        schema.upgrade(url)
+        found = look(orchestrator, DATABASE_URL=url.replace("mysql+pymysql", "mysql"))
+
+    assert {"ok"} == {found[check][0] for check in ("database", "schema", "writing", "connections", "clock")}
+    assert found["database"][1].startswith("mariadb 1")
+    assert "database settings" not in found

@@ -57,7 +57,7 @@ def test_the_version_is_told(args: tuple[str, ...], orchestrator: Run):
 
 def test_help_and_talking_to_a_server_load_no_part_of_the_server():
     code = (
-        "import sys, orchestrator.cli.main, orchestrator.cli.send, orchestrator.cli.inspect\n"
+        "import sys, orchestrator.cli.main, orchestrator.cli.send, orchestrator.cli.bulk, orchestrator.cli.invoke\n"
         "try: orchestrator.cli.main.cli(['--help'])\n"
         "except SystemExit: pass\n"
         "print(*sys.modules)"

@@ -108,8 +108,8 @@ def test_a_run_is_shown_with_its_steps_and_what_came_out(orchestrator: Run, serv
         "function  shop-import",
         "status    failed",
         "steps",
-        "  completed  copy-images   412 ms",
-        "  failed     resize        5 attempts   TimeoutError: S3",
+        f"  completed  copy-images  |{'=' * 2:<24}|   412 ms",
+        f"  failed     resize       |{'':<24}|   5 attempts   TimeoutError: S3",
         "error     TimeoutError: S3\\x1b[2J",
     ] == lines
     assert "   4.1 s\n" in result.stdout
@@ -250,10 +250,38 @@ def test_a_limit_is_sent_and_told(orchestrator: Run, server: FakeServer):
 
 
 @pytest.mark.parametrize(
-    "setting", ["concurrency", "concurrency=0", "concurrency=-1", "throttle=3", "concurrency=many"]
+    "setting",
+    [
+        *("concurrency", "concurrency=0", "concurrency=-1", "throttle=3", "concurrency=many", "throttle=0/1m"),
+        *("throttle=/1m", "rate-limit=3/", "rate=3/1m", "debounce=1s"),
+    ],
 )
 def test_a_limit_that_is_none_is_refused(orchestrator: Run, server: FakeServer, setting: str):
     result = orchestrator("limit", "shop-pay", setting, "--server", server.url)
+
+    assert (Exit.USAGE, []) == (result.exit_code, server.asked)
+
+
+def test_a_limit_on_starts_is_sent_and_told(orchestrator: Run, server: FakeServer):
+    server.answers["PATCH /v1/functions/shop-pay"] = (200, {"data": {}})
+
+    results = [
+        orchestrator("limit", "shop-pay", setting, "--server", server.url)
+        for setting in ("throttle=10/1m", "rate-limit=100/1h", "throttle=declared")
+    ]
+
+    assert ["throttle is 10/1m", "rate-limit is 100/1h", "throttle is as declared"] == [
+        result.stdout.removeprefix("shop-pay: ").strip() for result in results
+    ]
+    assert [
+        {"throttle": {"limit": 10, "period": "1m"}},
+        {"rate_limit": {"limit": 100, "period": "1h"}},
+        {"throttle": None},
+    ] == [asked.body for asked in server.asked]
+
+
+def test_a_key_names_no_limit_on_starts(orchestrator: Run, server: FakeServer):
+    result = orchestrator("limit", "shop-pay", "throttle=1/1m", "--key", "x", "--server", server.url)
 
     assert (Exit.USAGE, []) == (result.exit_code, server.asked)
 

@@ -66,18 +66,41 @@ class Ledger:
         """How many bodies ran that had run before."""
         return sum(len(times) - 1 for times in self.bodies.values())
 
-    def unexplained(self, disturbances: Sequence[Disturbance], names: Mapping[int, str]) -> list[str]:
-        """Bodies that ran again though nothing had happened to the process that made the first call.
+    def repetitions(self) -> list[Repetition]:
+        """All bodies that ran again."""
+        with self.lock:
+            return [
+                Repetition(step, before, after, pid)
+                for step, times in self.bodies.items()
+                for (before, pid), (after, _) in pairwise(sorted(times))
+            ]
 
-        `names` are the processes' names by their ids.  A process that is not known may be any.
+
+@dataclass(frozen=True)
+class Repetition:
+    """The body of a run's step, entered twice, as `time.time()`; `pid` made the first call (0: that is not known)."""
+
+    step: tuple[str, str]
+    before: float
+    after: float
+    pid: int
+
+    def deeds(self, disturbances: Sequence[Disturbance], names: Mapping[int, str]) -> list[Disturbance]:
+        """What was done meanwhile to the process that made the first call; `names` are the processes' by their ids.
+
+        A process that is not known may be any.
         """
-        found = []
-        for step, times in self.bodies.items():
-            for (before, pid), (after, _) in pairwise(times):
-                about = [it for it in disturbances if pid not in names or it.whom in ("*", names[pid])]
-                if not any(it.begin <= after and it.end >= before - CLOSE for it in about):
-                    found.append(f"{step} ran at {before:.3f} in {names.get(pid, pid)} and again at {after:.3f}")
-        return found
+        about = [it for it in disturbances if self.pid not in names or it.whom in ("*", names[self.pid])]
+        return [it for it in about if self.meanwhile(it)]
+
+    def meanwhile(self, it: Disturbance) -> bool:
+        """Whether something was done between the two, or shortly before."""
+        return it.begin <= self.after and it.end >= self.before - CLOSE
+
+    def told(self, names: Mapping[int, str]) -> str:
+        """For people."""
+        where = names.get(self.pid, "a process not known")
+        return f"{self.step} ran at {self.before:.3f} in {where} and again at {self.after:.3f}"
 
 
 #: Seconds from the end of a disturbance in which a call may still suffer from it: what was held up is late.
@@ -123,7 +146,8 @@ def settle(server: Server, ledger: Ledger, file: LedgerFile, accepted: Mapping[s
     def still_missing() -> str:
         missing = {number: accepted[number] for number in sorted(ledger.missing(numbers))[:20]}
         runs = {number: server.request("GET", f"/v1/events/{id}/runs")[1]["data"] for number, id in missing.items()}
-        return f"{len(ledger.missing(numbers))} ends are missing ({told}), such as {runs}"
+        shown = {number: server.request("GET", f"/v1/runs/{run['run_id']}") for number, [run] in list(runs.items())[:2]}
+        return f"{len(ledger.missing(numbers))} ends are missing ({told}), such as {runs}, {shown}\n{server.log()}"
 
     until(all_ended, "the ends of all runs:", still_missing, deadline=90)
     for number, event_id in accepted.items():
@@ -143,6 +167,9 @@ def _is_right(server: Server, event_id: str, number: str) -> bool:
 class Witness:
     """An app over HTTP with functions of each kind, which notes in a ledger what it is asked to do."""
 
+    #: What the names of its events begin with.
+    family = "chaos"
+
     def __init__(self, app: App, ledger: Ledger | None = None) -> None:
         self.app = app
         self.ledger = ledger or Ledger()
@@ -154,7 +181,7 @@ class Witness:
         return [self._chain(), self._nap(), self._group()]
 
     def _chain(self) -> inngest.Function[Any]:
-        @self.app.function("chain", "chaos/chain", retries=20)
+        @self.app.function("chain", f"{self.family}/chain", retries=20)
         def chain(ctx: inngest.ContextSync) -> object:
             for name in ("a", "b", "c", "d"):
                 self.step(ctx, name)
@@ -163,7 +190,7 @@ class Witness:
         return chain
 
     def _nap(self) -> inngest.Function[Any]:
-        @self.app.function("nap", "chaos/nap", retries=20)
+        @self.app.function("nap", f"{self.family}/nap", retries=20)
         def nap(ctx: inngest.ContextSync) -> object:
             self.step(ctx, "before")
             ctx.step.sleep("nap", timedelta(seconds=1))
@@ -173,7 +200,7 @@ class Witness:
         return nap
 
     def _group(self) -> inngest.Function[Any]:
-        @self.app.function("group", "chaos/group", retries=20)
+        @self.app.function("group", f"{self.family}/group", retries=20)
         def group(ctx: inngest.ContextSync) -> object:
             members = [lambda name=name: self.step(ctx, name) for name in ("x", "y", "z")]
             ctx.group.parallel(tuple(members))

@@ -12,7 +12,7 @@ import time
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ import kombu
 from orchestrator.queue.broker import EXECUTOR_QUEUE, RUNNER_QUEUE, app_queue
 from orchestrator.store import schema
 from tests.cluster.accounting import Disturbance, Ledger, LedgerFile
-from tests.cluster.ground import PostgreSQL, RabbitMQ, Redis, ground
-from tests.cluster.link import Network
+from tests.cluster.evidence import Evidence, evidence_of
+from tests.cluster.ground import BROKERS, SQS, Broker, PostgreSQL, Redis, ground
+from tests.cluster.link import Link, Network
 from tests.crash.process import ROOT, free_port
 from tests.wire.harness import Keys, Server, ShiftedClock, request, until
 from tests.wire.services import CELERY, GUNICORN
@@ -39,14 +40,19 @@ class Cluster(Server):
 
     keys = Keys()
 
-    def __init__(self, folder: Path, database: PostgreSQL, broker: Redis | RabbitMQ) -> None:
+    def __init__(self, folder: Path, database: PostgreSQL, broker: Broker) -> None:
         self.clock = ShiftedClock()
         self.database, self.broker = database, broker
+        #: The broker of each process; one that is started anew may have another than before.
+        self.brokers: dict[str, Broker] = {}
+        #: The checkout that a process is started from, where it is not this one.
+        self.homes: dict[str, Path] = {}
         self.folder = folder
         self.network = Network()
         self.names = [*WEBS, *WORKERS]
         self.database_links = {name: self.network.link(database.port) for name in self.names}
-        self.broker_links = {name: self.network.link(broker.port) for name in self.names}
+        self.broker_links = dict[str, Link]()
+        self.take_broker(broker, *self.names)
         self.ports = {name: free_port() for name in WEBS}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.by_pid: dict[int, str] = {}
@@ -58,13 +64,26 @@ class Cluster(Server):
         self.ledger = Ledger()
         self.ledger_file = LedgerFile(folder / "ledger", self.ledger)
 
+    @contextmanager
+    def another_broker(self, name: str) -> Iterator[Broker]:
+        """One beside the first, for `take_broker`."""
+        folder = self.folder / f"another-{name}"
+        folder.mkdir()
+        made = BROKERS[name](folder)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.kill()
+
     @classmethod
     @contextmanager
-    def started(cls, broker: str) -> Iterator[Cluster]:
-        """A site on a database and a broker of its own, all of it running."""
+    def started(cls, broker: str, former: Path | None = None) -> Iterator[Cluster]:
+        """A site on a database and a broker of its own, all of it running: this code, or that of another checkout."""
         with ground(broker) as (database, queue), tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-            schema.upgrade(database.url(database.port))
             made = cls(Path(folder), database, queue)
+            made.homes = {name: former for name in made.names if former is not None}
+            made.upgrade(former)
             try:
                 for name in made.names:
                     made.start(name)
@@ -82,12 +101,28 @@ class Cluster(Server):
     def url_of(self, web: str) -> str:
         return f"http://127.0.0.1:{self.ports[web]}"
 
+    def take_broker(self, broker: Broker, *names: str) -> None:
+        """From their next start on these processes have this broker."""
+        for name in names:
+            self.brokers[name] = broker
+            self.broker_links[name] = self.network.link(broker.port)
+
+    def upgrade(self, home: Path | None = None) -> None:
+        """Upgrade the database to what this code has, or that of another checkout."""
+        url = self.database.url(self.database.port)
+        if home is None:
+            schema.upgrade(url)
+            return
+        command = [str(Path(_python(home)).with_name("orchestrator")), "db", "upgrade"]
+        subprocess.run(command, cwd=home, env=os.environ | {"DATABASE_URL": url}, check=True)
+
     def start(self, name: str) -> None:
         """Start a process, without waiting for it."""
         self._log_begins[name] = len(self.said(name))
         with (self.folder / f"{name}.log").open("ab") as log:
+            home = self.homes.get(name, ROOT)
             process = subprocess.Popen(
-                [sys.executable, "-m", *self._command(name)], cwd=ROOT, env=self._environment(name),
+                [_python(home), "-m", *self._command(name)], cwd=home, env=self._environment(name),
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         self.processes[name] = process
@@ -127,19 +162,18 @@ class Cluster(Server):
 
     def wipe_broker(self) -> None:
         """Delete everything the broker has, also what it knows of queues where it is Redis."""
-        with kombu.Connection(self.broker_url(self.broker.port)) as connection:
+        with kombu.Connection(self.broker.url(self.broker.port)) as connection:
             channel = connection.channel()
             if isinstance(self.broker, Redis):
                 channel.client.flushall()
                 return
+            if isinstance(self.broker, SQS):
+                self.broker.reset()
+                return
             for name in (RUNNER_QUEUE, EXECUTOR_QUEUE, app_queue("inside")):
                 channel.queue_purge(name)
 
-    def broker_url(self, port: int) -> str:
-        """The broker, by way of a port."""
-        return f"{self.broker.scheme}:{port}/{'0' if isinstance(self.broker, Redis) else '/'}"
-
-    def send_to(self, web: str, name: str, data: object) -> str:
+    def send_to(self, web: str, name: str, data: object, patience: float = PATIENCE) -> str:
         """Send one event to a web process; returns its id.
 
         Raises `OSError` and `http.client.HTTPException` as a sender who does not wait long sees them.
@@ -147,13 +181,18 @@ class Cluster(Server):
         body = json.dumps({"name": name, "data": data}).encode()
         url = f"{self.url_of(web)}/e/{self.keys.event}"
         asked = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
-        with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(asked, timeout=patience) as answer:
             return str(json.loads(answer.read())["ids"][0])
 
     def said(self, name: str) -> str:
         """What all processes of this name have said."""
         file = self.folder / f"{name}.log"
         return file.read_text() if file.exists() else ""
+
+    def evidence(self) -> Evidence:
+        """What the processes told about bodies that ran again."""
+        logs = [self.said(name) for name in self.names]
+        return evidence_of(self.ledger, logs, self.run)
 
     def log(self) -> str:
         """The end of what each process said."""
@@ -162,7 +201,8 @@ class Cluster(Server):
     def end(self) -> None:
         """Kill everything that is left."""
         for process in self.processes.values():
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
         self.network.stop()
 
@@ -179,7 +219,7 @@ class Cluster(Server):
         kept |= {"ORCHESTRATOR_APPS": "tests.cluster.inside"} if name.startswith("inside") else {}
         kept |= {"CHAOS_ATTACHED": "1"} if name.startswith("attached") else {}
         return kept | {
-            "ORCHESTRATOR_BROKER_URL": self.broker_url(self.broker_links[name].port),
+            "ORCHESTRATOR_BROKER_URL": self.brokers[name].url(self.broker_links[name].port),
             "DATABASE_URL": self.database.url(self.database_links[name].port),
             "ORCHESTRATOR_SIGNING_KEY": self.keys.signing,
             "ORCHESTRATOR_EVENT_KEYS": self.keys.event,
@@ -206,3 +246,8 @@ class Cluster(Server):
     def _said_last(self, name: str) -> str:
         """What the process of this name that was started last has said."""
         return self.said(name)[self._log_begins[name] :]
+
+
+def _python(home: Path) -> str:
+    """The interpreter of a checkout, which has its own environment if it is another one."""
+    return sys.executable if home == ROOT else str(home / ".venv" / "bin" / "python")

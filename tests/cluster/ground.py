@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import glob
@@ -27,6 +30,7 @@ _ELSEWHERE = {
     # The script on Debian's path gives root's rights up, and with them the folder of the test.
     "rabbitmq-server": "/usr/lib/rabbitmq/bin/rabbitmq-server",
     "redis-server": "/usr/bin/redis-server",
+    "openssl": "/usr/bin/openssl",
 }
 
 
@@ -41,7 +45,7 @@ def find(program: str) -> str:
     pytest.skip(reason)
 
 
-class _Listening:
+class Listening:
     """A program that is ready when its port answers."""
 
     def __init__(self, folder: Path) -> None:
@@ -92,30 +96,67 @@ class _Listening:
         return True
 
 
-class Redis(_Listening):
+class Broker(Listening):
+    """A broker of one's own."""
+
+    def url(self, port: int) -> str:
+        """The broker, by way of a port."""
+        raise NotImplementedError
+
+
+class Redis(Broker):
     """A Redis that keeps nothing: to kill it is to empty it."""
 
-    @property
-    def scheme(self) -> str:
-        """What comes before the port in its URL."""
-        return "redis://127.0.0.1"
+    def url(self, port: int) -> str:
+        return f"redis://127.0.0.1:{port}/0"
 
     def command(self) -> list[str]:
         flags = ["--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "", "--appendonly", "no"]
         return [find("redis-server"), "--port", str(self.port), *flags]
 
 
-class RabbitMQ(_Listening):
+class SecretRedis(Redis):
+    """The same by TLS only, with a password and a certificate that nobody else has signed."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+        made = shlex.split("req -x509 -newkey rsa:2048 -nodes -days 2 -keyout key.pem -out cert.pem")
+        subprocess.run([find("openssl"), *made, *names], cwd=folder, check=True, capture_output=True)
+
+    def url(self, port: int) -> str:
+        return f"rediss://:secret@127.0.0.1:{port}/0?ssl_cert_reqs=required&ssl_ca_certs={self.folder}/cert.pem"
+
+    def command(self) -> list[str]:
+        plain = [word if word != "--port" else "--tls-port" for word in super().command()]
+        files = ["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "cert.pem"]
+        return [*plain, "--port", "0", *files, "--tls-auth-clients", "no", "--requirepass", "secret"]
+
+
+class SQS(Broker):
+    """A stand-in for Amazon's SQS, which keeps nothing."""
+
+    def url(self, port: int) -> str:
+        return f"sqs://key:secret@127.0.0.1:{port}"
+
+    def reset(self) -> None:
+        """Delete everything, also the queues."""
+        asked = urllib.request.Request(f"http://127.0.0.1:{self.port}/moto-api/reset", method="POST")
+        urllib.request.urlopen(asked, timeout=5).close()
+
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+
+
+class RabbitMQ(Broker):
     """A RabbitMQ node of one's own."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self._talk_port = free_port()
 
-    @property
-    def scheme(self) -> str:
-        """What comes before the port in its URL."""
-        return "amqp://guest:guest@127.0.0.1"
+    def url(self, port: int) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{port}//"
 
     def command(self) -> list[str]:
         return [find("rabbitmq-server")]
@@ -136,7 +177,7 @@ class RabbitMQ(_Listening):
         }
 
 
-class PostgreSQL(_Listening):
+class PostgreSQL(Listening):
     """A cluster of one's own.  It flushes nothing, as what is killed is its processes and never the machine."""
 
     def __init__(self, folder: Path) -> None:
@@ -195,11 +236,26 @@ class PostgreSQL(_Listening):
         return f"postgresql+psycopg://chaos@127.0.0.1:{port}/postgres"
 
 
-BROKERS = {"rabbitmq": RabbitMQ, "redis": Redis}
+@contextmanager
+def own_postgresql() -> Iterator[PostgreSQL]:
+    """One that runs, in a folder that is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="outage-", ignore_cleanup_errors=True) as name:
+        os.chmod(name, 0o755)
+        folder = Path(name, "postgresql")
+        folder.mkdir()
+        made = PostgreSQL(folder)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.kill()
+
+
+BROKERS: dict[str, type[Broker]] = {"rabbitmq": RabbitMQ, "redis": Redis, "sqs": SQS}
 
 
 @contextmanager
-def ground(broker: str) -> Iterator[tuple[PostgreSQL, Redis | RabbitMQ]]:
+def ground(broker: str) -> Iterator[tuple[PostgreSQL, Broker]]:
     """A database and a broker that run, in folders that are gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as name:
         os.chmod(name, 0o755)

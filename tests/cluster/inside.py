@@ -19,6 +19,8 @@ _LEDGER = os.open(os.environ["CHAOS_LEDGER"], os.O_WRONLY | os.O_APPEND | os.O_C
 app = Celery("users", broker=os.environ["ORCHESTRATOR_BROKER_URL"]) if os.environ.get("CHAOS_ATTACHED") else None
 if app is not None:
     app.conf.update(worker_pool="threads", control_queue_exclusive=False, control_queue_durable=True)
+    if os.environ["ORCHESTRATOR_BROKER_URL"].startswith("sqs:"):
+        app.conf.update(broker_transport="orchestrator.queue.sqs:Transport")
 durable = Orchestrator("inside", celery=app)
 
 

@@ -49,6 +49,7 @@ class Link:
         self._ends = set[asyncio.StreamWriter]()
         self._tasks = set[asyncio.Task[None]]()
         self._refused = False
+        self._word: bytes | None = None
         self.port = 0
 
     async def listen(self) -> None:
@@ -76,6 +77,10 @@ class Link:
     def allow(self) -> None:
         """Take connections again."""
         self._refused = False
+
+    def cut_at(self, word: bytes | None) -> None:
+        """From now on end a connection in the moment in which its client says this, before the far end hears of it."""
+        self._word = word
 
     def close(self) -> None:
         """Take no more connections, and end those there are."""
@@ -108,7 +113,9 @@ class Link:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target_port)
             self._ends.add(far_writer)
             try:
-                await asyncio.gather(self._pass_on(reader, far_writer), self._pass_on(far_reader, writer))
+                await asyncio.gather(
+                    self._pass_on(reader, far_writer, heard=True), self._pass_on(far_reader, writer, heard=False)
+                )
             finally:
                 self._ends.discard(far_writer)
                 far_writer.transport.abort()
@@ -116,11 +123,13 @@ class Link:
         self._tasks.discard(task)
         writer.transport.abort()
 
-    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, heard: bool) -> None:
         """One direction; when it ends, both do: nothing here keeps half a connection."""
         try:
             while data := await source.read(65536):
                 await self._open.wait()
+                if heard and self._word is not None and self._word in data:
+                    break
                 sink.write(data)
                 await sink.drain()
         finally:

@@ -8,7 +8,7 @@ import urllib.error
 from collections import Counter
 from itertools import count
 
-from tests.cluster.cluster import WEBS, Cluster
+from tests.cluster.cluster import PATIENCE, WEBS, Cluster
 
 #: Each kind of function, over HTTP and in process.
 NAMES = tuple(f"{app}/{kind}" for kind in ("chain", "nap", "group") for app in ("chaos", "inside"))
@@ -19,12 +19,14 @@ SENDERS = 4
 class Load:
     """Remembers which events were accepted: for those we answer."""
 
-    def __init__(self, cluster: Cluster, per_second: float) -> None:
+    def __init__(self, cluster: Cluster, per_second: float, patience: float = PATIENCE) -> None:
+        """`patience`: so many seconds a sender waits for an answer."""
         self.accepted: dict[str, str] = {}
         #: What senders saw instead of an answer, and how often.
         self.refusals = Counter[str]()
         self._cluster = cluster
         self._pause = SENDERS / per_second
+        self._patience = patience
         self._numbers = count(1)
         self._stopped = threading.Event()
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(SENDERS)]
@@ -50,11 +52,11 @@ class Load:
         name, data = NAMES[number % len(NAMES)], {"n": str(number)}
         first = number // len(NAMES) % len(WEBS)
         try:
-            return self._cluster.send_to(WEBS[first], name, data)
+            return self._cluster.send_to(WEBS[first], name, data, self._patience)
         except urllib.error.URLError as error:
             if not isinstance(error.reason, ConnectionRefusedError):
                 raise
-            return self._cluster.send_to(WEBS[first - 1], name, data)
+            return self._cluster.send_to(WEBS[first - 1], name, data, self._patience)
 
     @property
     def refused(self) -> int:

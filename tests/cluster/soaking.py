@@ -31,6 +31,8 @@ _LONG = timedelta(hours=1)
 class Soaked(Witness):
     """Notes, too, whose failure was handled."""
 
+    family = "soak"
+
     def functions(self) -> list[inngest.Function[Any]]:
         """One of each kind, and the one that is invoked."""
         self.handled = Counter[str]()
@@ -44,34 +46,6 @@ class Soaked(Witness):
             return self.end(ctx)
 
         return plain
-
-    def _chain(self) -> inngest.Function[Any]:
-        @self.app.function("chain", "soak/chain", retries=20)
-        def chain(ctx: inngest.ContextSync) -> object:
-            for name in ("a", "b", "c", "d"):
-                self.step(ctx, name)
-            return self.end(ctx)
-
-        return chain
-
-    def _group(self) -> inngest.Function[Any]:
-        @self.app.function("group", "soak/group", retries=20)
-        def group(ctx: inngest.ContextSync) -> object:
-            ctx.group.parallel(tuple(lambda name=name: self.step(ctx, name) for name in ("x", "y", "z")))
-            self.step(ctx, "last")
-            return self.end(ctx)
-
-        return group
-
-    def _nap(self) -> inngest.Function[Any]:
-        @self.app.function("nap", "soak/nap", retries=20)
-        def nap(ctx: inngest.ContextSync) -> object:
-            self.step(ctx, "before")
-            ctx.step.sleep("nap", timedelta(seconds=1))
-            self.step(ctx, "after")
-            return self.end(ctx)
-
-        return nap
 
     def _wait(self) -> inngest.Function[Any]:
         @self.app.function("wait", "soak/wait", retries=20)

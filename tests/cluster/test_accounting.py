@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.cluster.accounting import CLOSE, Disturbance, Ledger, LedgerFile
+from tests.cluster.accounting import Ledger, LedgerFile
 from tests.cluster.plan import plan
 
 
@@ -18,21 +18,6 @@ def test_a_body_after_its_step_was_known_as_done_is_a_repetition():
 
     assert [("run", "a")] == ledger.repeated
     assert 1 == ledger.duplicates
-
-
-def test_a_body_that_ran_again_is_explained_only_by_what_happened_to_its_own_process():
-    ledger = Ledger()
-    ledger.body("run", "a", at=100.0, pid=7)
-    ledger.body("run", "a", at=101.0, pid=8)
-    names = {7: "inside0", 8: "attached0"}
-
-    of_another = Disturbance("kill", "attached0", 100.5, 100.5)
-    long_before = Disturbance("kill", "inside0", 90.0, 99.9 - CLOSE)
-    after = Disturbance("kill", "inside0", 101.5, 101.5)
-    between = Disturbance("kill", "inside0", 100.5, 100.5)
-
-    assert 1 == len(ledger.unexplained([of_another, long_before, after], names))
-    assert [] == ledger.unexplained([between], names)
 
 
 def test_what_processes_wrote_is_read_line_by_line_and_only_once(tmp_path: Path):

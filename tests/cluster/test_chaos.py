@@ -13,6 +13,7 @@ import pytest
 from tests.cluster.accounting import Witness, settle
 from tests.cluster.chaos import Chaos
 from tests.cluster.cluster import Cluster
+from tests.cluster.evidence import charge, tally
 from tests.cluster.ground import BROKERS
 from tests.cluster.load import Load
 from tests.cluster.plan import plan
@@ -30,7 +31,7 @@ def test_random_deaths_and_stops_of_every_part_lose_nothing_and_repeat_no_comple
     seed = int(os.environ.get("CHAOS_SEED", time.time_ns() % 1_000_000))
     with Cluster.started(broker) as cluster:
         app = App(cluster.url, "chaos", cluster.keys)
-        witness = Witness(app, cluster.ledger)
+        Witness(app, cluster.ledger)
         app_link = cluster.network.link(app.port)
         assert 200 == request("PUT", f"http://127.0.0.1:{app_link.port}/api/inngest", {})[0]
 
@@ -42,8 +43,10 @@ def test_random_deaths_and_stops_of_every_part_lose_nothing_and_repeat_no_comple
         told = f"CHAOS_SEED={seed} CHAOS_SECONDS={SECONDS:g} CHAOS_EVERY={EVERY:g}, {dict(cluster.deaths)}"
         told += f", {len(load.accepted)} accepted, {load.refused} refused"
         settle(cluster, cluster.ledger, cluster.ledger_file, load.accepted, told)
-        print(f"{broker}: {told}, {witness.ledger.duplicates} bodies again; refusals {dict(load.refusals)}")
-        assert [] == cluster.ledger.unexplained(cluster.disturbances, cluster.by_pid), told
+        evidence = cluster.evidence()
+        why = dict(tally(cluster.ledger, evidence))
+        print(f"{broker}: {told}, {cluster.ledger.duplicates} bodies again: {why}; refusals {dict(load.refusals)}")
+        assert [] == charge(cluster.ledger, cluster.disturbances, cluster.by_pid, evidence), told
         assert [] == cluster.ended_alone, told
         # On a busy machine web processes take long to come back; but without events nothing was shown.
         assert len(load.accepted) > SECONDS / 2, told

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import inngest
 import pytest
-from sqlalchemy import create_engine, text
 
 from tests.wire.harness import App
 from tests.wire.services import Services
@@ -30,15 +29,6 @@ def app(services: Services) -> Iterator[App]:
     made.stop()
 
 
-def holder(services: Services) -> str:
-    """The process that holds the one lease there is."""
-    engine = create_engine(services.database_url)
-    with engine.connect() as conn:
-        owner = conn.execute(text("SELECT owner FROM jobs WHERE state = 3")).scalar_one()
-    engine.dispose()
-    return next(name for name in services.names if owner in services.said(name))
-
-
 def test_a_killed_workers_run_continues_within_a_second(services: Services, app: App):
     entered = [threading.Event(), threading.Event()]
     began: list[float] = []
@@ -58,7 +48,7 @@ def test_a_killed_workers_run_continues_within_a_second(services: Services, app:
     event_id = services.send("death/slow")
     assert entered[0].wait(10)
 
-    services.kill(holder(services))
+    services.kill(services.holder())
     killed_at = time.monotonic()
 
     assert entered[1].wait(5)
@@ -85,7 +75,7 @@ def test_a_worker_told_to_end_lets_a_short_call_finish_and_is_gone_in_ten_second
     app.serve([short])
     event_id = services.send("death/short")
     assert entered.wait(10)
-    name = holder(services)
+    name = services.holder()
 
     told_at = time.monotonic()
     services.processes[name].terminate()
@@ -115,7 +105,7 @@ def test_a_worker_told_to_end_hands_a_long_call_to_another(services: Services, a
     app.serve([long])
     event_id = services.send("death/long")
     assert entered[0].wait(10)
-    name = holder(services)
+    name = services.holder()
 
     told_at = time.monotonic()
     services.processes[name].terminate()
@@ -137,14 +127,14 @@ def test_without_a_broker_work_is_found_by_the_sweep(services: Services, app: Ap
     app.serve([plain])
     for name in services.names:
         services.kill(name)
-    with_broker, services.broker_url = services.broker_url, ""
+    with_broker, services.broker = services.broker, {}
     services.start()
 
     run = services.ended(services.send("death/plain"))
 
     for name in services.names:
         services.kill(name)
-    services.broker_url = with_broker
+    services.broker = with_broker
     services.start()
     assert ("Completed", 1) == (run["status"], run["output"])
 

@@ -144,3 +144,41 @@ def test_a_run_of_priority_300_stands_before_those_less_than_300_s_older() -> No
     ahead, behind = NOW - timedelta(seconds=301), NOW - timedelta(seconds=299)
 
     assert position(ahead, 0) < position(NOW, 300) < position(behind, 0)
+
+
+PACES = st.builds(
+    Throttle, st.integers(1, 20), st.integers(1, 600).map(lambda it: timedelta(seconds=it)), st.integers(0, 5)
+)
+
+
+@given(PACES, PACES, GAPS, GAPS)
+def test_after_a_change_of_a_throttle_no_span_of_the_new_period_has_more_than_it_takes(
+    before: Throttle, after: Throttle, first: list[int], then: list[int]
+) -> None:
+    pace, starts = Pace.of(before), list[datetime]()
+    for at in times(first):
+        if pace.room(at):
+            pace = pace.started(at)
+    changed_at = times(first)[-1] if first else NOW
+    pace = pace.changed(after, changed_at)
+    for at in (changed_at + (it - NOW) for it in times(then)):
+        if pace.room(at):
+            pace = pace.started(at)
+            starts.append(at)
+
+    assert most_within(starts, after.period) <= after.limit + after.burst
+
+
+def test_who_waits_at_a_slow_pace_goes_one_new_gap_after_the_last_start() -> None:
+    pace = Pace.of(Throttle(1, timedelta(days=1))).started(NOW).changed(Throttle(1, timedelta(seconds=10)), NOW)
+
+    assert NOW + timedelta(seconds=10) == pace.next_at(NOW)
+
+
+def test_what_was_begun_ahead_stays_ahead_at_another_pace() -> None:
+    day, burst = timedelta(days=1), Pace.of(Throttle(1, timedelta(days=1), burst=2))
+    for _ in range(3):
+        burst = burst.started(NOW)
+
+    assert NOW + timedelta(seconds=30) == burst.changed(Throttle(1, timedelta(seconds=10)), NOW).next_at(NOW)
+    assert NOW + 3 * day == burst.changed(Throttle(1, day), NOW).next_at(NOW)

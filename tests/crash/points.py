@@ -1,9 +1,10 @@
 """A function of ten steps, in processes that kill themselves around its n-th commit, one after another.
 
-`python -m tests.crash.points URL RECORDS` reads lines `POINT KILL_AT before|after` (KILL_AT 0: nobody is killed) and
-answers each with the exit status of a process that took the event of this point in, unless one before it had, and
-worked until its run was over.  The processes are forked from this one, which has loaded everything and opened nothing:
-so each is as fresh as one that was started, without the second that starting takes.
+`python -m tests.crash.points URL RECORDS` reads lines `POINT KILL_AT before|after RERUNS` (KILL_AT 0: nobody is killed)
+and answers each with the exit status of a process that took the event of this point in, unless one before it had, ran
+its run again from one of its steps, unless there are RERUNS already, and worked until all of these were over.  The
+processes are forked from this one, which has loaded everything and opened nothing: so each is as fresh as one that was
+started, without the second that starting takes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from orchestrator.core.event import Event
 from orchestrator.drivers.local import LocalDriver
 from orchestrator.engine.branch import Held
 from orchestrator.engine.ingest import Ingest
+from orchestrator.engine.parts import Parts
+from orchestrator.engine.rerun import FromStep, rerun
 from orchestrator.ids import new_ulid
 from orchestrator.queue.local import LocalQueue, Own
 from orchestrator.sdk.context import Context
@@ -40,6 +43,8 @@ from orchestrator.workers.modules import declare_all
 from orchestrator.workers.pool import Pool
 
 STEPS = 10
+#: A rerun begins at this one.
+FROM = 7
 EVENT = "crash/ten"
 DEADLINE = 60.0
 #: What these threads write is nobody's run.
@@ -93,7 +98,7 @@ class Killer:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def work(url: str, records: int, point: str, killer: Killer) -> None:
+def work(url: str, records: int, point: str, killer: Killer, reruns: int = 0) -> None:
     """Be a process with an engine, a worker and the function, until the run of this point is over."""
     registry = Registry("crash")
 
@@ -115,6 +120,8 @@ def work(url: str, records: int, point: str, killer: Killer) -> None:
     InProcessWorker(parts, queue, Pool[Held](2), alone=True).start()
     killer.arm()
     event_id = _stored(parts.database, point) or _sent(Ingest(parts), point)
+    if reruns:
+        _run_again(parts, event_id, reruns)
     end = time.monotonic() + DEADLINE
     while not _over(parts.database, event_id):
         assert time.monotonic() < end, f"the run of point {point} did not end"
@@ -137,20 +144,28 @@ def _stored(database: Database, point: str) -> str | None:
 
 def _over(database: Database, event_id: str) -> bool:
     with database.read() as conn:
-        return any(run.status in ("completed", "failed") for run in runs.of_event(conn, event_id))
+        found = runs.of_event(conn, event_id)
+        return bool(found) and all(run.status in ("completed", "failed") for run in found)
+
+
+def _run_again(parts: Parts, event_id: str, reruns: int) -> None:
+    with parts.database.read() as conn:
+        original, *made = runs.of_event(conn, event_id)
+    if len(made) < reruns:
+        rerun(parts, original.id, FromStep(f"step {FROM}"))
 
 
 def main() -> None:
     """Fork a process for each line."""
     url, records = sys.argv[1], os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND)
     for line in sys.stdin:
-        point, kill_at, moment = line.split()
+        point, kill_at, moment, reruns = line.split()
         child = os.fork()
         if child == 0:
             status = 1
             try:
                 log.configure(log.render_json, "warning", sys.stderr)
-                work(url, records, point, Killer(int(kill_at), moment))
+                work(url, records, point, Killer(int(kill_at), moment), int(reruns))
                 status = 0
             except BaseException:
                 sys.excepthook(*sys.exc_info())

@@ -24,10 +24,12 @@ def free_port() -> int:
 class DevProcess:
     """One server on one port and one directory, started again after each death."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, database_url: str | None = None) -> None:
+        """`database_url`: the state is there, and not in the directory."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._state = state
+        self._database = {"ORCHESTRATOR_DATABASE_URL": database_url} if database_url is not None else {}
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *, kill_at: int = 0, moment: str = "after") -> None:
@@ -37,7 +39,7 @@ class DevProcess:
         command = [sys.executable, "-m", *module, *flags, "--no-discovery", "--no-poll", "--json"]
         log = (self._state.parent / "server.log").open("ab")
         self._process = subprocess.Popen(
-            command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"PYTHONPATH": "."}
+            command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | self._database | {"PYTHONPATH": "."}
         )
         log.close()
         until(self._answers, "an answer of the server", self.log)

@@ -70,13 +70,6 @@ class Shop:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[DevProcess]:
-    process = DevProcess(tmp_path / "state")
-    yield process
-    process.stop()
-
-
-@pytest.fixture
 def shop(server: DevProcess) -> Iterator[Shop]:
     made = Shop(server.url)
     yield made

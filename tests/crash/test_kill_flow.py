@@ -6,7 +6,6 @@ import http.client
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import inngest
@@ -55,13 +54,6 @@ class Flow:
                 self.runs[name][ctx.run_id] = [event.data["n"] for event in ctx.events]
 
         return note
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[DevProcess]:
-    process = DevProcess(tmp_path / "state")
-    yield process
-    process.stop()
 
 
 @pytest.fixture

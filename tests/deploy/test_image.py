@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import shutil
 import subprocess
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from orchestrator.config import PREFIX, Config
 from tests.crash.process import ROOT
-
-FOLDER = ROOT / "docker"
-BASE = "TEST_PYTHON_IMAGE"
-BUILD_LIMIT, RUN_LIMIT = 1200, 300
+from tests.deploy.engine import BUILD_LIMIT, FOLDER, PYTHON, RUN_LIMIT, build, require_engine, run
 
 
 @pytest.fixture(scope="module")
@@ -127,38 +121,22 @@ def test_what_the_image_is_made_of_is_sent_to_the_engine_and_nothing_else() -> N
 @pytest.fixture(scope="module")
 def engine() -> list[str]:
     """The command of an engine that can build and run here."""
-    name = next((name for name in ("docker", "podman") if shutil.which(name) and _works(name)), None)
-    if name is None:
-        pytest.skip("no container engine runs here (docker or podman); this may be so in CI, too")
-    if not os.environ.get(BASE):
-        pytest.skip(
-            f"set {BASE} to an image with Python that {name} has or can fetch, such as python:3.13-slim; "
-            "without a registry there is none, in CI, too"
-        )
-    return [name]
-
-
-def _works(name: str) -> bool:
-    return subprocess.run([name, "info"], capture_output=True, timeout=60, check=False).returncode == 0
+    return require_engine(PYTHON)
 
 
 @pytest.mark.services
 @pytest.mark.timeout(BUILD_LIMIT + 4 * RUN_LIMIT)
 def test_the_image_is_built_and_its_commands_run_as_nobody_special(engine: list[str]) -> None:
-    tag = "orchestrator:test"
-    more = ["--isolation=chroot"] if engine == ["podman"] else []
-    build = [*engine, "build", *more, "--network=host", "--build-arg", f"PYTHON_IMAGE={os.environ[BASE]}"]
-    built = _run([*build, "-f", str(FOLDER / "Dockerfile"), "-t", tag, str(ROOT)], BUILD_LIMIT)
-    assert 0 == built.returncode, built.stderr[-3000:]
+    tag = build(*engine)
 
-    def run(*words: str, entrypoint: str | None = None) -> subprocess.CompletedProcess[str]:
+    def begin(*words: str, entrypoint: str | None = None) -> subprocess.CompletedProcess[str]:
         chosen = ["--entrypoint", entrypoint] if entrypoint else []
-        return _run([*engine, "run", "--rm", "--network=host", *chosen, tag, *words], RUN_LIMIT)
+        return run([*engine, "run", "--rm", "--network=host", *chosen, tag, *words])
 
-    version = run("version")
+    version = begin("version")
     assert 0 == version.returncode, version.stderr
     assert "orchestrator" in version.stdout
-    looked = run(
+    looked = begin(
         "-c",
         "id -u; gunicorn --version; celery --version; touch here && echo writable; which gcc cc make",
         entrypoint="sh",
@@ -167,12 +145,6 @@ def test_the_image_is_built_and_its_commands_run_as_nobody_special(engine: list[
     assert ("10001", "gunicorn", ["writable"]) == (uid, gunicorn.split()[0], rest)
     assert celery
     # Without keys it says what is missing.
-    refused = run()
+    refused = begin()
     assert 3 == refused.returncode
     assert "orchestrator keys new" in refused.stderr
-
-
-def _run(command: list[str], limit: float) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=limit, check=False, cwd=Path(ROOT)
-    )

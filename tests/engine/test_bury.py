@@ -10,8 +10,9 @@ import orjson
 import pytest
 
 from orchestrator.core.effect import Status
-from orchestrator.core.message import Asked, StepDone
+from orchestrator.core.message import Asked, Returned, StepDone
 from orchestrator.drivers.base import Answer, Call
+from orchestrator.engine.branch import Held
 from orchestrator.engine.bury import requeue
 from orchestrator.engine.cancel import cancel
 from orchestrator.engine.dead import requeue_job
@@ -21,7 +22,7 @@ from orchestrator.engine.register import register
 from orchestrator.engine.work import take, work
 from orchestrator.errors import ConflictError
 from orchestrator.protocol.sync import parse_registration
-from orchestrator.store import audit, dead, due, events, jobs, schema
+from orchestrator.store import audit, dead, due, events, jobs, schema, tables
 from orchestrator.store.database import Database
 from tests.engine.world import REGISTRATION, World, returned
 
@@ -44,6 +45,50 @@ def test_a_run_whose_worker_is_lost_goes_on_and_the_loss_is_no_attempt(world: Wo
     world.work()
 
     assert (Status.COMPLETED, [0]) == (world.run.status, seen)
+
+
+def test_an_answer_that_comes_after_its_lease_has_passed_to_another_changes_nothing(world: World):
+    others: list[Held] = []
+    seen: list[object] = []
+
+    def starved_the_first_time(call: Call) -> Answer:
+        if not others:
+            world.clock.advance(timedelta(seconds=31))
+            recover(world.parts)
+            others.extend(take(world.parts, world.heard.take()))
+            seen.append(rows(world))
+            return Answer(Returned(None, call.attempt, '"late"'))
+        return returned(call)
+
+    world.driver.answer = starved_the_first_time
+    world.start()
+    world.work()
+    seen.append(rows(world))
+    for held in others:
+        work(world.parts, held)
+
+    assert seen[0] == seen[1]
+    assert (Status.COMPLETED, '"done"') == (world.run.status, world.run.output)
+
+
+def test_who_takes_a_lease_back_tells_whose_it_was_and_whether_that_process_died(
+    world: World, caplog: pytest.LogCaptureFixture
+):
+    owner = world.parts.holdings.owner
+    world.start()
+
+    world.die()
+    take(world.parts, world.heard.take())
+    recover(world.parts, [owner])
+
+    told = [text.partition(" owner=")[2] for text in caplog.messages if text.startswith("lease recovered")]
+    assert [f"{owner} died=False", f"{owner} died=True"] == told
+
+
+def rows(world: World) -> list[object]:
+    """Every row that a run's answers may change."""
+    with world.parts.database.read() as conn:
+        return [conn.execute(table.select()).all() for table in (jobs.jobs, tables.runs, tables.steps, tables.history)]
 
 
 def test_a_job_that_loses_its_worker_five_times_is_dead_and_its_run_says_why(world: World):

@@ -13,14 +13,16 @@ import pytest
 
 from orchestrator.core.message import Asked, Returned, SleepAsked
 from orchestrator.drivers.base import Answer, Call
-from orchestrator.engine.cancel_all import Wish, order
+from orchestrator.engine.bulk import write
+from orchestrator.engine.cancel_all import Wish, ordered
+from orchestrator.engine.parts import Parts
 from orchestrator.engine.recover import recover
 from orchestrator.engine.register import register
 from orchestrator.engine.work import take, work
 from orchestrator.protocol.sync import parse_registration
-from orchestrator.store import cancellations, jobs, pauses
-from orchestrator.store.cancellations import Cancellation
+from orchestrator.store import jobs, orders, pauses
 from orchestrator.store.database import Database
+from orchestrator.store.orders import Order
 from orchestrator.store.tables import events, history, runs
 from tests.engine.world import NOW, REGISTRATION, World
 
@@ -28,10 +30,14 @@ HOUR = timedelta(hours=1)
 ALL = Wish("app", "fn")
 
 
+def order(parts: Parts, wish: Wish) -> Order:
+    return write(parts, ordered(parts, wish))
+
+
 @pytest.fixture
 def world(database: Database, monkeypatch: pytest.MonkeyPatch) -> World:
     """A function whose runs sleep, and orders that are carried out two runs at a time, one batch a turn."""
-    monkeypatch.setattr("orchestrator.engine.cancel_all.BATCH", 2)
+    monkeypatch.setattr("orchestrator.engine.bulk.BATCH", 2)
     made = World(database)
     made.parts = replace(made.parts, settings=replace(made.parts.settings, continue_span=timedelta()))
     made.driver.answer = naps
@@ -55,20 +61,20 @@ def sleeping(world: World, count: int, data: str = "{}") -> list[str]:
     return ids
 
 
-def carry_out(world: World, ordered: Cancellation) -> Cancellation:
+def carry_out(world: World, given: Order) -> Order:
     """Give the order turns until it is done."""
     for _ in range(50):
         for held in take(world.parts, world.heard.take()):
             work(world.parts, held)
-        found = read(world, ordered)
+        found = read(world, given)
         if found.ended_at is not None:
             return found
     raise AssertionError(found)
 
 
-def read(world: World, ordered: Cancellation) -> Cancellation:
+def read(world: World, given: Order) -> Order:
     with world.parts.database.read() as conn:
-        found = cancellations.get(conn, ordered.id)
+        found = orders.get(conn, given.id)
     assert found is not None
     return found
 
@@ -98,7 +104,7 @@ def test_all_live_runs_of_the_function_are_cancelled_and_nothing_of_them_is_left
     done = carry_out(world, order(world.parts, ALL))
 
     assert {"cancelled": 6} == Counter(statuses(world).values())
-    assert (6, None, [1] * 6) == (done.cancelled, done.error, list(told(world).values()))
+    assert (6, None, [1] * 6) == (done.done, done.error, list(told(world).values()))
     with world.parts.database.read() as conn:
         assert [] == conn.execute(jobs.jobs.select()).all()
         assert [] == conn.execute(pauses.pauses.select()).all()
@@ -119,8 +125,8 @@ def test_runs_that_have_ended_and_runs_of_others_stay_as_they_are(world: World):
     done = carry_out(world, order(world.parts, ALL))
 
     assert ("completed", "running") == (statuses(world)[ended], statuses(world)[world.event_id])
-    assert 1 == done.cancelled
-    assert 1 == carry_out(world, order(world.parts, Wish("app"))).cancelled
+    assert 1 == done.done
+    assert 1 == carry_out(world, order(world.parts, Wish("app"))).done
     assert "cancelled" == statuses(world)[world.event_id]
 
 
@@ -131,7 +137,7 @@ def test_a_condition_chooses_by_the_event_and_one_that_cannot_be_tried_is_told(w
 
     found = statuses(world)
     assert ("cancelled", "running", "running") == (found[meant], found[other], found[bad])
-    assert 1 == done.cancelled
+    assert 1 == done.done
     assert "must give true or false" in str(done.error)
 
 
@@ -144,32 +150,32 @@ def test_only_runs_queued_within_the_time_are_meant(world: World):
 
     done = carry_out(world, order(world.parts, replace(ALL, started_after=now - HOUR, started_before=now - HOUR / 2)))
 
-    assert 1 == done.cancelled
+    assert 1 == done.done
     assert ("cancelled", "running") == (statuses(world)[early], statuses(world)[late])
 
 
 def test_an_order_whose_worker_dies_is_carried_on_where_it_was(world: World):
     sleeping(world, 6)
-    ordered = order(world.parts, ALL)
+    given = order(world.parts, ALL)
     for held in take(world.parts, world.heard.take()):
         work(world.parts, held)
-    before = read(world, ordered).cancelled
+    before = read(world, given).done
 
     world.die()
-    done = carry_out(world, ordered)
+    done = carry_out(world, given)
 
-    assert (2, 7) == (before, done.cancelled)
+    assert (2, 7) == (before, done.done)
     assert {1: 7} == Counter(told(world).values())
 
 
 def test_an_order_that_is_deleted_cancels_nothing_more(world: World):
     sleeping(world, 4)
-    ordered = order(world.parts, ALL)
+    given = order(world.parts, ALL)
     [held] = take(world.parts, world.heard.take())
     work(world.parts, held)
 
     with world.parts.database.write() as conn:
-        assert cancellations.remove(conn, ordered.id)
+        assert orders.remove(conn, given.id)
     for held in take(world.parts, world.heard.take()):
         work(world.parts, held)
 
@@ -178,28 +184,28 @@ def test_an_order_that_is_deleted_cancels_nothing_more(world: World):
 
 def test_a_lease_that_was_lost_cancels_nothing(world: World):
     sleeping(world, 4)
-    ordered = order(world.parts, ALL)
+    given = order(world.parts, ALL)
     [held] = take(world.parts, world.heard.take())
     world.clock.advance(timedelta(seconds=31))
     recover(world.parts)
 
     work(world.parts, held)
 
-    assert ({"running": 5}, 0) == (Counter(statuses(world).values()), read(world, ordered).cancelled)
+    assert ({"running": 5}, 0) == (Counter(statuses(world).values()), read(world, given).done)
 
 
 def test_an_order_that_crashes_again_and_again_is_given_up_and_says_so(world: World, monkeypatch: pytest.MonkeyPatch):
     def fails(*_: object) -> None:
         raise ZeroDivisionError("cannot")
 
-    ordered = order(world.parts, ALL)
-    monkeypatch.setattr("orchestrator.store.cancellations.following", fails)
+    given = order(world.parts, ALL)
+    monkeypatch.setattr("orchestrator.engine.bulk.search_runs", fails)
     for _ in range(5):
         for held in take(world.parts, [hint.job_id for hint in world.due()]):
             work(world.parts, held)
         world.clock.advance(HOUR)
 
-    assert (True, None) == (read(world, ordered).dead, read(world, ordered).ended_at)
+    assert (True, None) == (read(world, given).dead, read(world, given).ended_at)
 
 
 @pytest.fixture
@@ -212,7 +218,7 @@ def racing(world: World) -> Iterator[World]:
 def test_runs_that_end_while_they_are_cancelled_end_once(racing: World, monkeypatch: pytest.MonkeyPatch):
     """Forty runs wake and complete in four threads, while an order cancels whatever it meets."""
     world = racing
-    monkeypatch.setattr("orchestrator.engine.cancel_all.BATCH", 7)
+    monkeypatch.setattr("orchestrator.engine.bulk.BATCH", 7)
     sleeping(world, 39)
     world.driver.answer = lambda call: Answer(Returned(None, 0, "1"))
     world.clock.advance(25 * HOUR)

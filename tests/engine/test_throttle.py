@@ -9,7 +9,7 @@ from orchestrator.engine.match import match
 from orchestrator.engine.recover import recover
 from orchestrator.engine.work import take, work
 from orchestrator.queue.local import LocalQueue
-from orchestrator.store import jobs
+from orchestrator.store import functions, jobs, throttles
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Hint
 from tests.engine.flows import NOW, Flows, a_function
@@ -36,6 +36,26 @@ def test_starts_come_one_by_one_in_the_order_of_their_events(database: Database)
     assert (1, {"queued": 5}) == (at_once, exists)
     assert [1] * 9 + [2] * 10 + [3] * 10 + [4] * 10 + [5] * 6 == seen
     assert ([[it] for it in range(5)], []) == (flows.calls(), flows.timers())
+
+
+def test_those_that_wait_for_it_are_counted_as_far_as_one_looks(database: Database) -> None:
+    flows = throttled(database)
+
+    def held(most: int) -> tuple[int, bool]:
+        with database.read() as conn:
+            [function] = functions.functions_of(conn)
+            count = throttles.held_of(conn, function.id, most)
+            return count.number, count.exact
+
+    flows.receive(*range(5))
+    flows.work()
+    before = held(100), held(2)[1]
+    flows.wait(10)
+    after = held(100)
+    for _ in range(4):
+        flows.wait(10)
+
+    assert (((4, True), False), (3, True), (0, True)) == (before, after, held(100))
 
 
 def test_what_is_begun_by_who_matches_counts_as_well(database: Database) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from orchestrator.clock import SettableClock
@@ -23,6 +23,7 @@ from orchestrator.store import due, jobs, runs
 from orchestrator.store.database import Database
 from orchestrator.store.jobs import Hint
 from orchestrator.store.presence import Presence
+from tests.store.factories import Heard as Heard
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -31,21 +32,6 @@ REGISTRATION = (
     b'"triggers":[{"event":"a/b"}],"steps":{"step":{"id":"step","name":"step","runtime":{"type":"http",'
     b'"url":"http://localhost/x?fnId=app-fn&stepId=step"}}}}]}'
 )
-
-
-@dataclass
-class Heard:
-    """An announcer that remembers."""
-
-    hints: list[Hint] = field(default_factory=list)
-
-    def announce(self, hints: list[Hint]) -> None:
-        self.hints += hints
-
-    def take(self) -> list[int]:
-        ids = [hint.job_id for hint in self.hints]
-        self.hints.clear()
-        return ids
 
 
 @dataclass
@@ -111,7 +97,7 @@ class World:
     @property
     def run(self) -> runs.StoredRun:
         with self.parts.database.read() as conn:
-            [run] = runs.of_event(conn, self.event_id)
+            [run] = [run for run in runs.of_event(conn, self.event_id) if run.original_run_id is None]
         return run
 
     def states(self) -> list[int]:

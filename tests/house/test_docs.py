@@ -18,7 +18,7 @@ from orchestrator.config import PREFIX, Config
 from orchestrator.config.kinds import HOUR, MINUTE, SECOND, show
 from orchestrator.core import durations, function, retry
 from orchestrator.drivers import curl, follow
-from orchestrator.engine import cancel_all, defer
+from orchestrator.engine import bulk, defer
 from orchestrator.engine.parts import Settings
 from orchestrator.expressions import parse
 from orchestrator.protocol import ops, request, sync_limits
@@ -117,7 +117,7 @@ def _limits() -> dict[str, str]:
         "timers held in memory by a worker": _number(local.MOST_TIMERS),
         "hints that wait for the broker in a process": _number(announce.MOST_WAITING),
         "hints announced by one sweep": str(sweep.MOST),
-        "runs that one transaction of a bulk cancellation ends": str(cancel_all.BATCH),
+        "runs that one transaction of an order cancels or runs again": str(bulk.BATCH),
     }
 
 

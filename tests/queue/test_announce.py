@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import kombu
 
 from orchestrator.queue.announce import BrokerAnnouncer, read_hints
-from orchestrator.queue.broker import EXECUTOR_QUEUE, RUNNER_QUEUE, queue
+from orchestrator.queue.broker import EXECUTOR_QUEUE, NOWHERE, RUNNER_QUEUE
 from orchestrator.store import jobs
 from orchestrator.store.jobs import Hint
 from tests.wire.harness import until
@@ -19,7 +19,7 @@ def received(name: str) -> list[Hint]:
     """What a queue holds."""
     found = list[Hint]()
     with kombu.Connection("memory://") as connection:
-        bound = queue(name)(connection.channel())
+        bound = NOWHERE.queue(name)(connection.channel())
         bound.declare()
         while (message := bound.get(no_ack=True)) is not None:
             [hints], _, _ = message.decode()
@@ -32,7 +32,7 @@ def test_what_has_priority_goes_by_the_queue_that_is_never_long() -> None:
     match = Hint(9, jobs.MATCH, NOW)
     runner, executor = list[Hint](), list[Hint]()
 
-    BrokerAnnouncer("memory://").announce([plain, urgent, patient, match])
+    BrokerAnnouncer(NOWHERE).announce([plain, urgent, patient, match])
 
     def all_there() -> bool:
         runner.extend(received(RUNNER_QUEUE))

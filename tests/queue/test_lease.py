@@ -76,3 +76,18 @@ def test_handing_back_reaches_what_nobody_works_on_yet(database: Database, holdi
 
     assert 1 == handed
     assert [job_id] == [lease.job_id for lease in holdings.take([job_id], NOW)]
+
+
+def test_a_heartbeat_that_comes_later_than_leases_last_is_told(
+    database: Database, holdings: Holdings, caplog: pytest.LogCaptureFixture
+):
+    on_time = [NOW, NOW + timedelta(seconds=29)]
+    for now in on_time:
+        holdings.beat(now)
+    quiet = list(caplog.messages)
+
+    holdings.beat(on_time[-1] + timedelta(seconds=31))
+
+    [told] = caplog.messages
+    assert [] == quiet
+    assert f"heartbeat late owner={holdings.owner} seconds=31.0" == told

@@ -8,7 +8,7 @@ import pytest
 
 from orchestrator.clock import SettableClock
 from orchestrator.queue.local import LocalQueue
-from orchestrator.store import jobs
+from orchestrator.store import gates, jobs
 from orchestrator.store.jobs import Hint
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -40,6 +40,22 @@ def test_a_hint_for_later_comes_at_its_time(queue: LocalQueue, clock: SettableCl
     clock.advance(timedelta(seconds=9))
 
     assert ([2], [1]) == (before, queue.due(5))
+
+
+@pytest.mark.parametrize("kind", [jobs.CALL, gates.THROTTLE])
+def test_the_earlier_of_two_times_counts_whichever_is_told_first(queue: LocalQueue, clock: SettableClock, kind: str):
+    """A throttle's timer is wound for when nobody begins, and wound back by whoever does."""
+    look = queue.due if kind == jobs.CALL else queue.timed
+    queue.announce([hint(1, kind, seconds=5), hint(1, kind, seconds=2), hint(2, kind, seconds=2)])
+    queue.announce([hint(2, kind, seconds=5), hint(3, kind, seconds=9)])
+    clock.advance(timedelta(seconds=2))
+    at_two = look(9)
+    clock.advance(timedelta(seconds=7))
+
+    assert ([1, 2], [3]) == (at_two, look(9))
+    queue.announce([hint(1, kind, seconds=12)])
+    clock.advance(timedelta(seconds=3))
+    assert [1] == look(9)
 
 
 @pytest.mark.parametrize("kind", [jobs.WAKE, jobs.RESUME, jobs.TIME_OUT, jobs.CANCEL])

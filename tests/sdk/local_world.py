@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -75,7 +76,7 @@ class LocalWorld:
             return runs.of_event(conn, event_id)
 
     def run(self, event_id: str) -> runs.StoredRun:
-        [run] = self.runs(event_id)
+        [run] = [run for run in self.runs(event_id) if run.original_run_id is None]
         return run
 
     def output(self, event_id: str) -> Any:
@@ -99,3 +100,7 @@ class LocalWorld:
     @property
     def now(self) -> datetime:
         return self.clock.now()
+
+
+#: Makes a world that holds these handlers.
+Make = Callable[..., LocalWorld]

@@ -54,7 +54,7 @@ def test_the_development_server_runs_functions_and_tasks_by_itself(shop: Shop) -
     ("env", "sentence"),
     [
         ({"DATABASE_URL": ""}, "orchestrator: database_url is not set: workers"),
-        ({"DATABASE_URL": "sqlite:///empty.db"}, "this version needs 0002: run `orchestrator db upgrade`"),
+        ({"DATABASE_URL": "sqlite:///empty.db"}, f"this version needs {schema.head()}: run `orchestrator db upgrade`"),
         ({"ORCHESTRATOR_APPS": "shop.nothing"}, "orchestrator: apps: there is no module shop.nothing as seen from"),
         ({"ORCHESTRATOR_APPS": "shop.web,shop.odd"}, "orchestrator: apps: the module shop.odd cannot be imported"),
     ],

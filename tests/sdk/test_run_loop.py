@@ -1,10 +1,9 @@
-"""Rules of functions in process, on the real engine and both databases."""
+"""Rules of functions in process, on the real engine and both databases: steps, parallel ones, errors."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -12,26 +11,8 @@ import pytest
 
 from orchestrator.sdk.context import AsyncContext, Context
 from orchestrator.sdk.errors import NonRetriable, RetryAfter, StepError
-from orchestrator.sdk.function import Registry
-from orchestrator.sdk.options import Options, Retry
-from orchestrator.sdk.triggers import Event, NewEvent
-from orchestrator.store.database import Database
-from tests.sdk.local_world import LocalWorld
-
-Make = Callable[..., LocalWorld]
-
-
-@pytest.fixture
-def make(database: Database) -> Make:
-    """Give a world that holds these handlers, each started by an event of its own name."""
-
-    def made(*handlers: Callable[..., Any], **options: Any) -> LocalWorld:
-        registry = Registry("shop")
-        for handler in handlers:
-            registry.add(handler, Event(handler.__name__), options=Options(**options))
-        return LocalWorld(database, registry)
-
-    return made
+from orchestrator.sdk.options import Retry
+from tests.sdk.local_world import Make
 
 
 def test_a_function_without_steps_returns(make: Make) -> None:
@@ -256,82 +237,6 @@ def test_retry_after_is_obeyed(make: Make) -> None:
     world.skip(timedelta(minutes=1))
 
     assert "now" == world.output(event)
-
-
-def test_waits_for_events_by_match_any_all_and_in_vain(make: Make) -> None:
-    def fn(ctx: Context) -> list[Any]:
-        one = ctx.step.wait_for_event("one", Event("paid", match="data.order"), "1d")
-        some = ctx.step.wait_for_any("some", [Event("x"), Event("y", if_="async.data.n > 1")], "1d")
-        both = ctx.step.wait_for_all("both", ["p", "q"], "1d")
-        none = ctx.step.wait_for_event("none", "never", "1h")
-        assert one is not None
-        assert some is not None
-        return [one.data["by"], some.name, [it and it.name for it in both], none]
-
-    world = make(fn)
-    event = world.send("fn", {"order": 7})
-    world.settle()
-    for name, data in (("paid", {"order": 8}), ("paid", {"order": 7, "by": "ann"}), ("y", {"n": 1}), ("y", {"n": 2})):
-        world.send(name, data)
-        world.settle()
-    world.send("q")
-    world.settle()
-    world.send("p")
-    world.settle()
-    world.skip(timedelta(hours=1))
-
-    assert ["ann", "y", ["p", "q"], None] == world.output(event)
-
-
-def test_a_wait_that_looks_back_takes_what_came_before_it(make: Make) -> None:
-    def fn(ctx: Context) -> Any:
-        ctx.step.sleep("nap", "1h")
-        late = ctx.step.wait_for_event("late", Event("paid", match="data.order"), "1h", look_back=True)
-        return late and late.data["by"]
-
-    world = make(fn)
-    event = world.send("fn", {"order": 7})
-    world.settle()
-    world.send("paid", {"order": 7, "by": "ann"})
-    world.settle()
-    world.skip(timedelta(hours=1))
-
-    assert "ann" == world.output(event)
-
-
-def test_functions_invoke_each_other_and_send_events(make: Make) -> None:
-    def child(ctx: Context) -> int:
-        return int(ctx.event.data["n"]) + 1
-
-    def heard(ctx: Context) -> Any:
-        return ctx.event.data
-
-    def fn(ctx: Context) -> list[Any]:
-        ids = ctx.step.send_event("tell", [NewEvent("heard", {"a": 1}), NewEvent("heard", {"a": 2})])
-        return [ctx.step.invoke("ask", "shop-child", {"n": 41}), len(ids)]
-
-    world = make(fn, child, heard)
-    event = world.send("fn")
-    world.settle()
-
-    assert [42, 2] == world.output(event)
-
-
-def test_signals_are_sent_and_waited_for(make: Make) -> None:
-    def waits(ctx: Context) -> Any:
-        return ctx.step.wait_for_signal("go", "green", "1h")
-
-    def fn(ctx: Context) -> list[bool]:
-        return [ctx.step.send_signal("first", "green", {"n": 1}), ctx.step.send_signal("second", "green")]
-
-    world = make(fn, waits)
-    waiting = world.send("waits")
-    world.settle()
-    event = world.send("fn")
-    world.settle()
-
-    assert [True, False] == world.output(event)
-    assert {"n": 1} == world.output(waiting)
 
 
 def test_a_function_that_changed_is_told_of_with_the_step_that_moved(make: Make) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 import pytest
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from orchestrator.store import due, jobs, losses
-from orchestrator.store.database import Database
+from orchestrator.store.database import Database, is_connection_lost
 from orchestrator.store.jobs import Lease
 from tests.store.factories import NOW, UNTIL, add_job, add_leased, after, content, job, lose, take
+from tests.wire.harness import until
 
 Write = Callable[[Connection, Lease], bool]
 
@@ -161,3 +163,37 @@ def test_owners_are_those_who_hold_leases_each_once(database: Database) -> None:
                 jobs.release(conn, lease, NOW)
 
         assert ["one", "two"] == sorted(losses.owners(conn))
+
+
+#: How a session is told when its idle transactions end: what we say, and the same as short as can be.
+_IDLE = {
+    "postgresql": ("SHOW idle_in_transaction_session_timeout", "20s", "SET idle_in_transaction_session_timeout = 100"),
+    "mysql": ("SELECT @@idle_transaction_timeout", 20, "SET SESSION idle_transaction_timeout = 1"),
+}
+
+
+def test_a_holder_that_is_stopped_within_a_transaction_does_not_keep_its_jobs_for_ever(concurrent: Database) -> None:
+    ask, expected, shorten = _IDLE[concurrent.kind]
+    with concurrent.write() as conn:
+        lease = add_leased(conn)
+
+    def taken_back() -> bool:
+        with concurrent.write() as other:
+            return losses.recover(other, lease, after(31))
+
+    found = []
+
+    def stops_within_a_transaction() -> None:
+        with concurrent.write() as stopped:
+            found.append(stopped.exec_driver_sql(ask).scalar())
+            jobs.extend(stopped, [lease], UNTIL)
+            found.append(taken_back())
+            stopped.exec_driver_sql(shorten)
+            until(taken_back, "the end of the idle transaction", deadline=10)
+            jobs.held(stopped, lease)
+
+    with pytest.raises(DBAPIError) as cut_off:
+        stops_within_a_transaction()
+
+    assert [expected, False] == found
+    assert is_connection_lost(cut_off.value)

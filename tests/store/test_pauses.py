@@ -87,7 +87,7 @@ def test_a_candidate_comes_with_the_event_that_started_its_run(database: Databas
         [candidate] = pauses.candidates(conn, "shop/paid", "", "", NOW, "0" * 26)
 
         assert (run_id, "w", "true") == (candidate.run_id, candidate.step_id, candidate.expression)
-        assert (event.id, event.wire()) == (candidate.event_id, candidate.event)
+        assert (event.id, event.wire()) == (candidate.since, candidate.event)
 
 
 def test_a_pause_that_is_over_in_time_is_no_candidate(database: Database) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from datetime import timedelta
 
-from sqlalchemy import Connection, event, select
+import pytest
+from sqlalchemy import Connection, select, update
 
-from orchestrator.core.concurrency import Needs, Pool
-from orchestrator.core.effect import Finish, Status, StepStatus
+from orchestrator.core.effect import Finish, Status
 from orchestrator.core.function import Timeouts
 from orchestrator.core.run import Run
 from orchestrator.ids import new_ulid
@@ -17,7 +16,6 @@ from orchestrator.store import (
     admissions,
     allowances,
     batches,
-    cancellations,
     chores,
     cure,
     dead,
@@ -30,8 +28,11 @@ from orchestrator.store import (
     jobs,
     keys,
     losses,
+    orders,
+    overrides,
     parked,
     pauses,
+    reruns,
     retention,
     run_timeouts,
     runs,
@@ -40,34 +41,25 @@ from orchestrator.store import (
     tasks,
     throttles,
     timers,
+    tokens,
     waits,
 )
-from orchestrator.store.cancellations import Cancellation
 from orchestrator.store.database import Database
 from orchestrator.store.ends import END, StepEnd, values_of, write_all
 from orchestrator.store.hits import HIT
 from orchestrator.store.jobs import Lease
-from orchestrator.store.postgresql_groups import ENDS, STEPS, Done, End, ends_values, steps_values
+from orchestrator.store.postgresql_groups import ENDS, LIMITED_ENDS, STEPS, Done, End, ends_values, steps_values
+from orchestrator.store.postgresql_slots import ENTER, Entering
+from orchestrator.store.postgresql_slots import values_of as entering_values
 from orchestrator.store.slots import Changes
 from orchestrator.store.tables import metadata
-from tests.store.factories import BY, NOW, UNTIL, a_step, add_app, after, an_event, insert_rows
+from tests.store.factories import BY, NOW, UNTIL, a_step, after, an_event
+from tests.store.plans import NEEDS, REGISTRY, RUN, WAITING_AT, analyze, crowd, scans, statements
 
-#: These index the jobs of one state only, so that reading all of one is reading what the query is about.
-SMALL = {"ix_jobs_ready", "ix_jobs_leased", "ix_jobs_dead", "ix_jobs_held", "ix_pools_waiting", "ix_slots_until"}
-#: Reads all that apps have declared, once for a page of five hundred events.
-REGISTRY = {"find events": {"functions"}}
-LARGE = {table.name for table in metadata.sorted_tables} - {"apps"}
-
-RUN = new_ulid()
 LEASE = Lease(7, 1, jobs.CALL, "call:7", RUN)
 LEASED = Lease(8, 1, jobs.CALL, "call:7", RUN)
-ORDER = Cancellation(new_ulid(), "a", "f7", NOW, NOW, NOW, reached=RUN)
 LOST = Lease(7, 1, jobs.CALL, "call:7", RUN, until=UNTIL)
-
-WAITING_AT = "11:7"
-NEEDS = Needs("lane7", (Pool(WAITING_AT, "limit7", "7"), Pool("21:0", "limit0", "")))
 CHANGES = Changes({"11:7": 1, "11:8": 1}, {"11:9": 1})
-
 QUERIES: dict[str, Callable[[Connection], object]] = {
     "lease": lambda conn: jobs.lease(conn, list(range(2, 40)), "w", NOW, UNTIL),
     "ready_for_matching": lambda conn: jobs.ready_for_matching(conn, 7),
@@ -120,6 +112,7 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "listeners": lambda conn: functions.listeners(conn, ["e7/a.b", "e8"]),
     "anyone_listens": lambda conn: functions.anyone_listens(conn, "e7/a.b"),
     "function": lambda conn: functions.function(conn, "f7"),
+    "overrides": lambda conn: overrides.hurry(conn, "f7", NOW),
     "set_wait_look_back": lambda conn: functions.set_wait_look_back(conn, "f7", True),
     "events since": lambda conn: events.since(conn, "e7", RUN, 100),
     "anyone_waits": lambda conn: pauses.anyone_waits(conn, "e7"),
@@ -133,6 +126,8 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "close": lambda conn: pauses.close(conn, RUN, "s1"),
     "close_all_of_run": lambda conn: pauses.close_all_of_run(conn, RUN),
     "enter": lambda conn: slots.enter(conn, LEASED, "f7", NEEDS, NOW, 0),
+    "enter together": lambda conn: enter_together(conn),
+    "ends that give slots back": lambda conn: end_runs(conn, LIMITED_ENDS),
     "leave": lambda conn: slots.leave(conn, RUN, 7),
     "give_way": lambda conn: slots.give_way(conn, LEASED, NEEDS, 0),
     "end_runs": lambda conn: slots.end_runs(conn, [RUN], None, []),
@@ -179,12 +174,17 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "drop_timeout": lambda conn: pauses.drop_timeout(conn, RUN, "s1"),
     "overdue": lambda conn: run_timeouts.overdue(conn, RUN, NOW),
     "begin": lambda conn: run_timeouts.begin(conn, RUN, Timeouts(NOW - NOW), NOW),
-    "following runs": lambda conn: cancellations.following(conn, ORDER, 100),
-    "meant runs": lambda conn: cancellations.meant(conn, ORDER, [RUN, new_ulid()]),
-    "order": lambda conn: cancellations.get(conn, RUN),
-    "page of orders": lambda conn: cancellations.page(conn, limit=20, before=RUN),
-    "progress": lambda conn: cancellations.progress(conn, RUN, RUN, 1, None),
-    "remove order": lambda conn: cancellations.remove(conn, RUN),
+    "order": lambda conn: orders.get(conn, RUN),
+    "page of orders": lambda conn: orders.page(conn, limit=20, before=RUN),
+    "page of cancellations": lambda conn: orders.page(conn, limit=20, before=RUN, asked=True),
+    "progress": lambda conn: orders.progress(conn, RUN, "x", 1, 1, None),
+    "stop order": lambda conn: orders.stop(conn, RUN, NOW),
+    "remove order": lambda conn: orders.remove(conn, RUN),
+    "runs by ids": lambda conn: runs.some(conn, [RUN, new_ulid()]),
+    "rerun": lambda conn: reruns.get(conn, RUN),
+    "reruns": lambda conn: reruns.of(conn, RUN),
+    "step by name": lambda conn: steps.found(conn, RUN, "a step"),
+    "take over": lambda conn: steps.take_over(conn, RUN, new_ulid(), 5),
     "lock_live": lambda conn: runs.lock_live(conn, [RUN, new_ulid()]),
     "cancel_all": lambda conn: runs.cancel_all(conn, [RUN, new_ulid()], NOW),
     "end_all_of_runs": lambda conn: jobs.end_all_of_runs(conn, [RUN, new_ulid()]),
@@ -196,6 +196,10 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     "free dead jobs": lambda conn: retention.free_dead_jobs(conn, ["1", "2"], UNTIL),
     "find orders": lambda conn: retention.find_orders(conn, "0" * 26, UNTIL, NOW),
     "free orders": lambda conn: retention.free_orders(conn, [RUN, new_ulid()], UNTIL),
+    "find tokens": lambda conn: retention.find_tokens(conn, "0" * 26, UNTIL, NOW),
+    "free tokens": lambda conn: retention.free_tokens(conn, [RUN, new_ulid()], UNTIL),
+    "used token": lambda conn: tokens.used(conn, RUN, NOW, NOW),
+    "revoke token": lambda conn: tokens.revoke(conn, RUN, NOW),
     "find audit": lambda conn: retention.find_audit(conn, "0", UNTIL, NOW),
     "free audit": lambda conn: retention.free_audit(conn, ["1", "2"], UNTIL),
     "dead job": lambda conn: dead.get(conn, 7),
@@ -234,160 +238,27 @@ def store_steps(conn: Connection) -> None:
         steps.save(conn, RUN, [one.step for one in done], NOW)
 
 
-def end_runs(conn: Connection) -> None:
+def enter_together(conn: Connection) -> None:
+    if conn.dialect.name == "postgresql":
+        entering = [Entering(Lease(number, 1, jobs.CALL, "k", RUN), "f7", NEEDS, NOW, 0, True) for number in (7, 27)]
+        conn.exec_driver_sql(ENTER, entering_values(entering))
+    else:
+        slots.enter(conn, LEASED, "f7", NEEDS, NOW, 0, begins=True)
+
+
+def end_runs(conn: Connection, statement: str = ENDS) -> None:
     finish = Finish(Status.COMPLETED, "1")
     ends = [End(RUN, Lease(number, 1, jobs.CALL, "k", RUN), finish, [an_event()], NOW) for number in (7, 27)]
     if conn.dialect.name == "postgresql":
-        conn.exec_driver_sql(ENDS, ends_values(ends))
+        conn.exec_driver_sql(statement, ends_values(ends))
     else:
         runs.finish(conn, RUN, Status.COMPLETED, None, None, NOW)
-
-
-def crowd(conn: Connection) -> None:
-    """20 000 jobs: most of them far away, a tenth due, a twentieth leased; and runs, steps and events to match."""
-    ids = [RUN, *(new_ulid() for _ in range(1_999))]
-    run = {"function_id": "f", "function_version": 1, "event_name": "e", "status": "running", "queued_at": NOW}
-    run["limits"] = NEEDS.text()
-    options = [{"batch_id": it, "singleton": f"singleton:{at}"} for at, it in enumerate(ids)]
-    insert_rows(conn, "runs", [run | {"id": it, "event_id": it} | of for it, of in zip(ids, options, strict=True)])
-    event = {"ts": 0, "payload": "{}", "received_at": NOW}
-    insert_rows(conn, "events", [event | {"id": it, "name": f"e{at}"} for at, it in enumerate(ids)])
-    insert_rows(conn, "history", [{"run_id": it, "kind": "k", "at": NOW} for it in ids])
-    insert_rows(conn, "keys", [{"key": str(at), "value": "v", "expires_at": after(at - 100)} for at in range(len(ids))])
-    step = {"name": "s", "op": "StepRun", "status": StepStatus.COMPLETED.value, "counted": False, "attempts": 1}
-    insert_rows(conn, "steps", [step | {"run_id": it, "id": f"s{at}", "seq": at} for it in ids for at in range(5)])
-    pause = {"kind": pauses.EVENT, "step_id": "s1", "expires_at": after(99), "created_at": NOW}
-    term = {"event_name": "e1", "term_path": '["data","n"]'}
-    insert_rows(
-        conn, "pauses", [pause | term | {"id": it, "run_id": it, "term_key": f"n:{at}"} for at, it in enumerate(ids)]
-    )
-    insert_rows(conn, "batch_events", [{"batch_id": it, "event_id": it} for it in ids])
-    gate = {"state": "{}"}
-    insert_rows(
-        conn,
-        "gates",
-        [gate | {"key": f"rate:{at}", "function_id": f"f{at}", "expires_at": after(at)} for at in range(4_000)],
-    )
-    insert_rows(conn, "admissions", [{"gate": f"rate:{at}", "number": at % 9, "at": NOW} for at in range(4_000)])
-    waiting = {"at": NOW, "position": NOW, "let_go": False}
-    insert_rows(
-        conn, "throttled", [waiting | {"run_id": it, "gate": f"throttle:{at % 50}"} for at, it in enumerate(ids)]
-    )
-    order = {"app_id": "a", "started_before": NOW, "created_at": NOW}
-    insert_rows(conn, "cancellations", [order | {"id": it} for it in ids])
-    insert_rows(conn, "audit", [{"at": NOW, "action": "a", "subject": it} for it in ids])
-    insert_rows(conn, "chores", [{"name": f"c{at}", "next_at": NOW} for at in range(len(ids))])
-    insert_rows(conn, "jobs", [a_job(at, ids[at % len(ids)]) for at in range(20_000)])
-    app_id = add_app(conn)
-    function: dict[str, Any] = {"app_id": app_id, "name": "f", "version": 1, "config": "{}", "checksum": "1"}
-    function |= {"created_at": NOW, "updated_at": NOW}
-    insert_rows(conn, "functions", [function | {"id": f"f{at}", "slug": f"f{at}"} for at in range(4_000)])
-    crowd_pools(conn, ids)
-    insert_rows(conn, "triggers", [{"function_id": f"f{at}", "position": 0, "event": f"e{at}"} for at in range(4_000)])
-
-
-def crowd_pools(conn: Connection, run_ids: list[str]) -> None:
-    """A limit for each function, 2 000 pools of which one is full and waited at, and a thousand parked jobs."""
-    limit = {"position": 0, "scope": "fn", "whole_run": False, "declared": 1}
-    insert_rows(
-        conn, "concurrency_limits", [limit | {"function_id": f"f{at}", "id": f"limit{at % 500}"} for at in range(4_000)]
-    )
-    pool = {"used": 0, "turn": "", "value": "7"}
-    numbers = range(2_000)
-    insert_rows(
-        conn,
-        "pools",
-        [
-            pool
-            | {"key": f"11:{at}", "function_id": f"f{at}", "limit_id": f"limit{at % 500}", "waiting": 1_000 * (at == 7)}
-            for at in numbers
-        ],
-    )
-    slot = {"since": NOW, "owner": None, "until": None}
-    insert_rows(
-        conn, "slots", [slot | {"pool": f"11:{at}", "run_id": it, "job_id": at} for at, it in enumerate(run_ids)]
-    )
-    parked_job = {"kind": jobs.CALL, "run_at": NOW, "state": jobs.WAITING, "waits_at": WAITING_AT, "rank": 0}
-    rows = [parked_job | {"key": f"parked:{at}", "lane": f"lane{at % 9}", "run_id": run_ids[at]} for at in range(1_000)]
-    insert_rows(conn, "jobs", rows)
-
-
-def a_job(at: int, run_id: str) -> dict[str, Any]:
-    leased = at % 20 == 7
-    return {
-        "kind": jobs.CALL,
-        "key": f"call:{at}",
-        "run_id": run_id,
-        "run_at": after(-60 if at % 10 == 0 else at),
-        "state": jobs.LEASED if leased else jobs.READY,
-        "generation": 1 if leased else 0,
-        "owner": "worker" if leased else None,
-        "lease_until": UNTIL if leased else None,
-    }
-
-
-def statements(conn: Connection, query: Callable[[Connection], object]) -> list[tuple[str, Any]]:
-    """What the query says to the database, with the values of its first row."""
-    said: list[tuple[str, Any]] = []
-
-    def remember(_conn: Any, _cursor: Any, statement: str, values: Any, _context: Any, many: bool) -> None:
-        said.append((statement, values[0] if many else values))
-
-    event.listen(conn, "before_cursor_execute", remember)
-    try:
-        with conn.begin_nested() as savepoint:
-            query(conn)
-            savepoint.rollback()
-    finally:
-        event.remove(conn, "before_cursor_execute", remember)
-    return [(statement, values) for statement, values in said if not re.match("SAVEPOINT|ROLLBACK|RELEASE", statement)]
-
-
-def scans(conn: Connection, statement: str, values: Any) -> list[str]:
-    """The large tables that the statement reads as a whole."""
-    if statement.startswith("INSERT"):
-        return []
-    return _scans_of_sqlite(conn, statement, values) if conn.dialect.name == "sqlite" else _scans(conn, statement)
-
-
-def _scans_of_sqlite(conn: Connection, statement: str, values: Any) -> list[str]:
-    plan = conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)
-    found = [re.match(r"SCAN (\w+)(?: USING (?:COVERING )?INDEX (\w+))?", row.detail) for row in plan]
-    return [match[1] for match in found if match and match[1] in LARGE and match[2] not in SMALL]
-
-
-def _scans(conn: Connection, statement: str) -> list[str]:
-    """By the generic plan, which knows no value."""
-    names = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement))
-    for number, name in enumerate(names, start=1):
-        statement = statement.replace(f"%({name})s", f"${number}")
-    conn.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
-    conn.exec_driver_sql(f"PREPARE asked AS {statement}")
-    nothing = f"({', '.join(['NULL'] * len(names))})" if names else ""
-    [plan] = conn.exec_driver_sql(f"EXPLAIN (FORMAT JSON) EXECUTE asked{nothing}").scalar_one()
-    conn.exec_driver_sql("DEALLOCATE asked")
-    return [node["Relation Name"] for node in _nodes(plan["Plan"]) if _reads_all(node)]
-
-
-def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield node
-    for inner in node.get("Plans", ()):
-        yield from _nodes(inner)
-
-
-def _reads_all(node: dict[str, Any]) -> bool:
-    if node.get("Relation Name") not in LARGE:
-        return False
-    if node["Node Type"] == "Seq Scan":
-        return True
-    through_index = node["Node Type"] in ("Index Scan", "Index Only Scan") and "Index Cond" not in node
-    return through_index and node["Index Name"] not in SMALL
 
 
 def test_no_query_of_a_loop_reads_a_whole_table(database: Database) -> None:
     with database.write() as conn:
         crowd(conn)
-        conn.exec_driver_sql("ANALYZE")
+        analyze(conn)
 
     with database.write() as conn:
         said = {name: statements(conn, query) for name, query in QUERIES.items()}
@@ -406,3 +277,30 @@ def test_a_query_that_reads_a_whole_table_would_be_noticed(database: Database) -
 
     with database.write() as conn:
         assert [["jobs"]] == [scans(conn, *asked) for asked in statements(conn, scan)]
+
+
+#: They look for what is due, and for nothing else.
+BY_TIME = {"due", "due of a time", "backlog"}
+
+
+def test_a_job_that_is_known_is_not_looked_for_among_all_that_became_due_since_statistics_were_made(
+    database: Database,
+) -> None:
+    if database.kind != "postgresql":
+        pytest.skip("only PostgreSQL has an index of ready jobs by their time alone")
+    with database.write() as conn:
+        crowd(conn)
+        conn.execute(update(metadata.tables["jobs"]).where(jobs.IS_READY).values(run_at=NOW + timedelta(days=9)))
+        analyze(conn)
+        conn.execute(update(metadata.tables["jobs"]).where(jobs.IS_READY).values(run_at=NOW - timedelta(days=9)))
+
+    with database.write() as conn:
+        said = {name: statements(conn, query) for name, query in QUERIES.items()}
+        found = {
+            name
+            for name, asked in said.items()
+            for statement, values in asked
+            if any("ix_jobs_ready" in str(row) for row in conn.exec_driver_sql(f"EXPLAIN {statement}", values))
+        }
+
+    assert BY_TIME == found

@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator.core.effect import Continue, Finish, SaveStep, Status
 from orchestrator.core.event import Ending, Event, ending_events
+from orchestrator.core.failure import fingerprint
 from orchestrator.core.run import Decision, Run
 from orchestrator.ids import new_ulid
 from orchestrator.store import jobs, runs, schema, steps
@@ -22,6 +23,7 @@ from orchestrator.store.postgresql import HotPath
 from orchestrator.store.postgresql_groups import ENDS, STEPS, Done, End, ends_values, steps_values
 from orchestrator.store.tables import events as events_table
 from orchestrator.store.tables import jobs as jobs_table
+from orchestrator.store.tables import runs as runs_table
 from tests.services import own_database
 from tests.store.factories import NOW, UNTIL, a_function, a_step, add_app, add_run, after, at_once
 
@@ -129,6 +131,22 @@ def test_an_end_in_a_group_leaves_what_an_end_alone_leaves(database: Database, h
         left = {_without_ids(runs.get(conn, lease.run_id or "")) for lease in (alone, *together)}
         assert [] == conn.execute(jobs_table.select()).all()
     assert 1 == len(left)
+
+
+def test_runs_that_fail_carry_the_fingerprint_of_their_error_whether_they_end_alone_or_together(
+    database: Database, hot: HotPath
+) -> None:
+    alone, *together = called(database, 4)
+    finish = Finish(Status.FAILED, error='{"name":"OrderError","message":"order 7 is gone"}')
+    failed = [replace(end(lease, 0), finish=finish) for lease in together[:2]]
+
+    hot.settle(alone, Run(alone.run_id or ""), Decision(Run(""), (finish,), Continue()), [], after(2), limited=False)
+    hot.run(ENDS, ends_values([*failed, end(together[2], 0)]))
+
+    with database.read() as conn:
+        rows = {row.id: row.failure for row in conn.execute(runs_table.select())}
+    alike = fingerprint('{"name":"OrderError","message":"order 8 is gone"}')
+    assert [alike] * 3 + [None] == [rows[lease.run_id] for lease in (alone, *together)]
 
 
 def test_what_many_threads_do_at_once_is_written_in_groups_and_each_is_told_its_own(

@@ -11,11 +11,25 @@ import pytest
 from sqlalchemy import Connection, update
 
 from orchestrator.core.effect import Record, Status
+from orchestrator.core.scope import Scope
 from orchestrator.ids import new_ulid, ulid_as_uuid
-from orchestrator.store import audit, batches, events, functions, gates, history, jobs, losses, retention, runs
+from orchestrator.store import (
+    audit,
+    batches,
+    events,
+    functions,
+    gates,
+    history,
+    jobs,
+    losses,
+    retention,
+    runs,
+    tokens,
+)
 from orchestrator.store.database import Database
 from orchestrator.store.retention import RULES
 from orchestrator.store.tables import metadata
+from orchestrator.store.tokens import Token
 from tests.store.factories import (
     NOW,
     a_step,
@@ -25,6 +39,7 @@ from tests.store.factories import (
     add_steps,
     after,
     an_event,
+    be_impatient,
     counts,
     insert_rows,
 )
@@ -42,7 +57,10 @@ STAY = {
     "chores": "one row for each kind of chore",
     "concurrency_limits": "replaced with their function",
     "pools": "deleted by the chore `slots` once nobody holds or waits for a place in them",
+    "sessions": "expire, and are deleted a minute later by the chore `tidy`",
     "slots": "go with the call or the run that holds them, and are cured by the chore `slots`",
+    "tallies": "deleted by the chore `tally` once no chart shows them, or runs are no longer kept so long",
+    "users": "people are removed by people",
     "workers": "deleted when the worker ends, or by the next sign of another once it is long silent",
 }
 
@@ -211,7 +229,7 @@ def test_two_passes_at_once_do_not_wait_for_each_other(concurrent: Database) -> 
         ids = [old_run(conn) for _ in range(3)]
 
     with concurrent.write() as one, concurrent.write() as other:
-        other.exec_driver_sql("SET LOCAL lock_timeout = '5s'")
+        be_impatient(other)
         freed = [retention.free_runs(conn, ids, CUT).get("runs", 0) for conn in (one, other)]
 
     assert [3, 0] == freed
@@ -244,6 +262,19 @@ def test_old_notes_of_operators_go(database: Database) -> None:
         freed = passed(conn, "audit")
 
         assert ({"audit": 1}, [("run requeued", NOW)]) == (freed, audit.actions_on(conn, "x"))
+
+
+def test_a_token_goes_some_time_after_it_was_revoked_and_never_before(database: Database) -> None:
+    with database.write() as conn:
+        ids = [new_ulid() for _ in range(3)]
+        for token_id in ids:
+            tokens.add(conn, Token(token_id, "ci", token_id, "orch_", frozenset({Scope.READ}), OLD))
+        tokens.revoke(conn, ids[0], OLD)
+        tokens.revoke(conn, ids[1], NOW)
+
+        freed = passed(conn, "tokens")
+
+        assert ({"api_tokens": 1}, ids[2:]) == (freed, [token.id for token in tokens.live(conn)])
 
 
 def test_orders_to_cancel_go_when_no_job_is_about_them(database: Database) -> None:

@@ -10,13 +10,15 @@ from sqlalchemy import Column, Integer, MetaData, Table, insert, select
 from sqlalchemy.exc import StatementError
 
 from orchestrator.ids import new_ulid
+from orchestrator.store import functions
 from orchestrator.store.database import Database
 from orchestrator.store.types import LongText, Moment, Ulid
+from tests.store.factories import a_function, add_app
 
 ODD = Table(
     "odd_types",
     MetaData(),
-    Column("id", Integer, primary_key=True),
+    Column("id", Integer, primary_key=True, autoincrement=False),
     Column("moment", Moment),
     Column("ulid", Ulid),
     Column("text", LongText),
@@ -88,3 +90,14 @@ def test_long_text_is_kept_to_the_last_character(typed: Database) -> None:
     text = "ü€😀\t\r\n\\u0000 " * 100_000
 
     assert [text] == through(typed, "text", text)
+
+
+def test_texts_are_the_same_only_byte_by_byte(database: Database) -> None:
+    """By default MySQL makes no difference between these."""
+    names = ["a", "A", "á", "a ", "a\t"]
+    with database.write() as conn:
+        add_app(conn, "shop", *(a_function(f"shop-{at}", name) for at, name in enumerate(names)))
+
+        assert [[f"shop-{at}"] for at in range(len(names))] == [
+            [it.slug for it in functions.listeners(conn, [name])] for name in names
+        ]

@@ -1,7 +1,7 @@
 """A server and an app for each test: a test that moves the clock moves its own.
 
-`--on pg-rabbitmq` or `--on pg-redis` runs the same tests against gunicorn and two Celery workers in processes of their
-own; without it the server is in the process of the tests.
+`--on pg-rabbitmq`, `pg-redis` or `maria-rabbitmq` runs the same tests against gunicorn and two Celery workers in
+processes of their own, on that database and broker; without it the server is in the process of the tests.
 
 The rules of modules marked `every_driver` hold for functions over HTTP and for those in process, `plain` and `awaited`
 (see `tests.wire.inprocess`); those marked `over_http(reason)` are about HTTP itself, or about what is done for it.
@@ -20,6 +20,7 @@ from tests.wire.harness import App, Embedded, Server
 from tests.wire.inprocess import IN_PROCESS, LocalApp
 from tests.wire.services import Services
 
+_DATABASES = {"pg": "postgresql", "maria": "mariadb"}
 _numbers = itertools.count(1)
 
 
@@ -29,7 +30,9 @@ def services(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     if where == "embedded":
         yield None
         return
-    with Services.started(where.partition("-")[2], tmp_path_factory.mktemp("services")) as running:
+    database, _, broker = where.partition("-")
+    folder = tmp_path_factory.mktemp("services")
+    with Services.started(broker, folder, database=_DATABASES[database]) as running:
         yield running
 
 
@@ -51,12 +54,22 @@ _ON_BOTH = {
     "test_cancellations",
     "test_invoke",
     "test_parallel_steps",
+    "test_run_ends",
+    "test_run_failures",
     "test_run_loop",
     "test_timeouts",
     "test_waits",
 }
 #: Where it could make a difference in process whether the function is a coroutine.
-_AWAITED = {"test_invoke", "test_parallel_steps", "test_run_loop", "test_signals", "test_waits"}
+_AWAITED = {
+    "test_invoke",
+    "test_parallel_steps",
+    "test_run_ends",
+    "test_run_failures",
+    "test_run_loop",
+    "test_signals",
+    "test_waits",
+}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

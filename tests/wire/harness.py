@@ -68,6 +68,10 @@ class Server:
     def stop(self) -> None:
         """End it."""
 
+    def log(self) -> str:
+        """The end of what it said."""
+        return ""
+
     def send(self, name: str, data: object = None, **fields: object) -> str:
         """Send one event; returns its id."""
         status, answer = self.request(
@@ -160,6 +164,8 @@ class App:
     #: Called with the body of each call before the SDK gets it.
     on_call: Callable[[Any], None] | None = None
     url: str = ""
+    #: Where it listens.
+    host: str = "127.0.0.1"
     port: int = field(default=0, init=False)
     _web: Any = field(default=None, init=False)
 
@@ -210,7 +216,7 @@ class App:
 
     def come_back(self) -> None:
         """Listen, where it listened before if it did."""
-        self._http = make_server("127.0.0.1", self.port, self._web, threaded=True)
+        self._http = make_server(self.host, self.port, self._web, threaded=True)
         self.port = self._http.port
         threading.Thread(target=self._http.serve_forever, daemon=True).start()
 
@@ -264,3 +270,7 @@ def until(
             return found
         time.sleep(0.005)
     raise AssertionError(f"waited {deadline:g} s in vain for {what} {show()}")
+
+
+def until_attempts(seen: list[object], count: int) -> None:
+    until(lambda: len(seen) >= count, f"{count} of {seen}")

@@ -27,6 +27,7 @@ from orchestrator.sdk.function import APPS, DurableFunction, Registry
 from orchestrator.sdk.options import Options, Timeouts
 from orchestrator.sdk.step import Group
 from orchestrator.sdk.triggers import Cancel, Cron, Event, NewEvent, ReceivedEvent
+from tests.wire.promises import promises, span
 
 #: The drivers that call functions of this process.
 IN_PROCESS = ("plain", "awaited")
@@ -73,6 +74,7 @@ class LocalApp:
         cancel: Sequence[inngest.Cancel] = (),
         on_failure: Body | None = None,
         timeouts: inngest.Timeouts | None = None,
+        **asked: Any,
     ) -> Callable[[Body], Declared]:
         """Declare a function, as the SDK's client does."""
 
@@ -86,7 +88,7 @@ class LocalApp:
                     id=fn_id,
                     cancel_on=[_cancel(one) for one in cancel],
                     on_failure=self._handler(on_failure) if on_failure else None,
-                    options=Options(retries=retries, timeouts=_timeouts(timeouts)),
+                    options=Options(retries=retries, timeouts=_timeouts(timeouts), **promises(asked)),
                 ),
             )
 
@@ -154,6 +156,7 @@ class _Given:
         self.step = step
         self.group = group
         self.event = _event(ctx.event)
+        self.events = [_event(event) for event in ctx.events]
         self.run_id = ctx.run_id
 
     @property
@@ -171,7 +174,7 @@ class _Step:
         return self._do("run", step_id, _body(handler), *args)
 
     def sleep(self, step_id: str, duration: int | timedelta) -> None:
-        self._do("sleep", step_id, _span(duration))
+        self._do("sleep", step_id, span(duration))
 
     def sleep_until(self, step_id: str, until: datetime) -> None:
         self._do("sleep_until", step_id, until)
@@ -179,7 +182,7 @@ class _Step:
     def wait_for_event(
         self, step_id: str, *, event: str, if_exp: str | None = None, timeout: int | timedelta
     ) -> inngest.Event | None:
-        found = self._do("wait_for_event", step_id, Event(event, if_=if_exp), _span(timeout))
+        found = self._do("wait_for_event", step_id, Event(event, if_=if_exp), span(timeout))
         return _event(found) if found is not None else None
 
     def wait_for_signal(self, step_id: str, signal: str, timeout: str, *, replace: bool = False) -> Any:
@@ -187,12 +190,12 @@ class _Step:
         return self._do("wait_for_signal", step_id, signal, timeout, replace=replace)
 
     def invoke(self, step_id: str, *, function: Declared, data: Any = None, timeout: Any = None) -> Any:
-        return self._do("invoke", step_id, function.slug, data, timeout=_span(timeout))
+        return self._do("invoke", step_id, function.slug, data, timeout=span(timeout))
 
     def invoke_by_id(
         self, step_id: str, *, app_id: str, function_id: str, data: Any = None, timeout: Any = None
     ) -> Any:
-        return self._do("invoke", step_id, f"{app_id}-{function_id}", data, timeout=_span(timeout))
+        return self._do("invoke", step_id, f"{app_id}-{function_id}", data, timeout=span(timeout))
 
     def send_event(self, step_id: str, events: inngest.Event | list[inngest.Event]) -> list[str]:
         new = [NewEvent(it.name, it.data, it.id or None) for it in (events if isinstance(events, list) else [events])]
@@ -316,10 +319,6 @@ def _event(event: ReceivedEvent) -> inngest.Event:
     return inngest.Event(name=event.name, data=event.data, id=event.id, ts=int(event.ts.timestamp() * 1000))
 
 
-def _span(span: int | timedelta | None) -> timedelta | None:
-    return timedelta(milliseconds=span) if isinstance(span, int) else span
-
-
 def _trigger(trigger: inngest.TriggerEvent | inngest.TriggerCron) -> Event | Cron:
     if isinstance(trigger, inngest.TriggerCron):
         return Cron(trigger.cron)
@@ -327,8 +326,8 @@ def _trigger(trigger: inngest.TriggerEvent | inngest.TriggerCron) -> Event | Cro
 
 
 def _timeouts(timeouts: inngest.Timeouts | None) -> Timeouts | None:
-    return Timeouts(_span(timeouts.start), _span(timeouts.finish)) if timeouts is not None else None
+    return Timeouts(span(timeouts.start), span(timeouts.finish)) if timeouts is not None else None
 
 
 def _cancel(cancel: inngest.Cancel) -> Cancel:
-    return Cancel(Event(cancel.event, if_=cancel.if_exp), within=_span(cancel.timeout))
+    return Cancel(Event(cancel.event, if_=cancel.if_exp), within=span(cancel.timeout))

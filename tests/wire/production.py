@@ -45,6 +45,9 @@ class Recording:
         self._answers.append(body.decode(errors="replace"))
         return [body]
 
+    def stop_waiting(self) -> None:
+        self._inner.stop_waiting()
+
     def answer_soon(self, environ: dict[str, Any], answer: Callable[[str, Headers, bytes], None]) -> bool:
         def recorded(status: str, headers: Headers, body: bytes) -> None:
             self._answers.append(f"{status} {headers} {body.decode(errors='replace')}")

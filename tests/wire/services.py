@@ -1,4 +1,4 @@
-"""The server as it runs in production: gunicorn and two Celery workers on PostgreSQL and a broker."""
+"""The server as it runs in production: gunicorn and two Celery workers on a database and a broker."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-import kombu
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, delete, text
 
-from orchestrator.queue.broker import EXECUTOR_QUEUE, RUNNER_QUEUE, queue
+from orchestrator.config import load
+from orchestrator.queue.broker import EXECUTOR_QUEUE, RUNNER_QUEUE, of
 from orchestrator.store import schema
+from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.tables import metadata
 from tests.crash.process import ROOT, free_port
-from tests.services import own_database, require
+from tests.services import own_database
+from tests.wire import brokers
 from tests.wire.harness import Keys, Server, ShiftedClock, request, until
 
 CELERY = ["celery", "-A", "orchestrator", "worker", "--without-gossip", "--without-mingle", "--without-heartbeat"]
@@ -53,12 +55,13 @@ class Services(Server):
 
     keys = Keys()
 
-    def __init__(self, folder: Path, database_url: str, broker_url: str, workers: int = 2) -> None:
+    def __init__(self, folder: Path, database_url: str, broker: Mapping[str, str], workers: int = 2) -> None:
+        """`broker` is what the environment of the processes says of it."""
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.clock = FileClock(folder / "clock")
         self.database_url = database_url
-        self.broker_url = broker_url
+        self.broker = dict(broker)
         self._folder = folder
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._begun = Counter[str]()
@@ -66,14 +69,11 @@ class Services(Server):
 
     @classmethod
     @contextmanager
-    def started(cls, broker: str, folder: Path, workers: int = 2) -> Iterator[Services]:
+    def started(cls, broker: str, folder: Path, workers: int = 2, database: str = "postgresql") -> Iterator[Services]:
         """Run on a database of one's own; the broker's queues are emptied first."""
-        broker_url = require(broker)
-        if broker == "redis":
-            broker_url = f"{broker_url.rpartition('/')[0]}/9"
-        with own_database("postgresql") as database_url:
+        with own_database(database) as database_url, brokers.broker(broker, folder) as told:
             schema.upgrade(database_url)
-            running = cls(folder, database_url, broker_url, workers)
+            running = cls(folder, database_url, told, workers)
             running.purge()
             try:
                 running.start()
@@ -83,10 +83,19 @@ class Services(Server):
 
     def start(self) -> None:
         """Start what does not run, and wait until it works."""
+        self.begin()
+        until(self._ready, "the services", self.log)
+
+    def begin(self) -> None:
+        """Start what does not run."""
         for name in self.names:
             if name not in self.processes:
                 self.processes[name] = self._begin(name)
-        until(self._ready, "the services", self.log)
+
+    def at_work(self) -> list[str]:
+        """The workers that are ready."""
+        workers = [name for name in self.names if name != "web"]
+        return [name for name in workers if self.said(name).count("worker ready") >= self._begun[name]]
 
     def kill(self, name: str) -> None:
         """Kill a process and its children with -9."""
@@ -113,17 +122,18 @@ class Services(Server):
         """Empty the database and set the clock right."""
         self.clock.reset()
         engine = create_engine(self.database_url)
-        with engine.begin() as conn:
-            names = ", ".join(table.name for table in metadata.sorted_tables)
-            conn.execute(text(f"TRUNCATE {names} CASCADE"))
+        _empty(engine)
         engine.dispose()
 
     def purge(self) -> None:
         """Empty the broker's queues."""
-        with kombu.Connection(self.broker_url) as connection:
+        told = of(load(self.broker, {}))
+        if told is None or told.transport == "sqs":  # ours is as new as we are
+            return
+        with told.connection(5) as connection:
             channel = connection.channel()
             for name in (RUNNER_QUEUE, EXECUTOR_QUEUE):
-                bound = queue(name)(channel)
+                bound = told.queue(name)(channel)
                 bound.declare()
                 bound.purge()
 
@@ -146,17 +156,20 @@ class Services(Server):
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ORCHESTRATOR_", "INNGEST_"))}
-        kept |= {"ORCHESTRATOR_BROKER_URL": self.broker_url} if self.broker_url else {}
-        return kept | {
-            "DATABASE_URL": self.database_url,
-            "ORCHESTRATOR_SIGNING_KEY": self.keys.signing,
-            "ORCHESTRATOR_EVENT_KEYS": self.keys.event,
-            "ORCHESTRATOR_ALLOWED_NETWORKS": "127.0.0.0/8",
-            "ORCHESTRATOR_QUEUE_WORKERS": "32",
-            "PORT": str(self.port),
-            "WEB_CONCURRENCY": "1",
-            "PYTHONPATH": ".",
-        }
+        return (
+            kept
+            | self.broker
+            | {
+                "DATABASE_URL": self.database_url,
+                "ORCHESTRATOR_SIGNING_KEY": self.keys.signing,
+                "ORCHESTRATOR_EVENT_KEYS": self.keys.event,
+                "ORCHESTRATOR_ALLOWED_NETWORKS": "127.0.0.0/8",
+                "ORCHESTRATOR_QUEUE_WORKERS": "32",
+                "PORT": str(self.port),
+                "WEB_CONCURRENCY": "1",
+                "PYTHONPATH": ".",
+            }
+        )
 
     def _ready(self) -> bool:
         for name, process in self.processes.items():
@@ -165,10 +178,29 @@ class Services(Server):
             answers = request("GET", f"{self.url}/health")[0] == 200
         except OSError:
             return False
-        workers = [name for name in self.names if name != "web"]
-        return answers and all(self.said(name).count("worker ready") >= self._begun[name] for name in workers)
+        return answers and len(self.at_work()) == len(self.names) - 1
+
+    def holder(self) -> str:
+        """The worker that holds the one lease there is."""
+        engine = create_engine(self.database_url)
+        with engine.connect() as conn:
+            owner = conn.execute(text("SELECT owner FROM jobs WHERE state = 3")).scalar_one()
+        engine.dispose()
+        return next(name for name in self.names if owner in self.said(name))
 
     def said(self, name: str) -> str:
         """Everything a process and those before it by its name have said."""
         file = self._folder / f"{name}.log"
         return file.read_text() if file.exists() else ""
+
+
+@undisturbed
+def _empty(engine: Engine) -> None:
+    """Delete every row, though the processes look at them all the time."""
+    with engine.begin() as conn:
+        if conn.dialect.name == "postgresql":
+            names = ", ".join(table.name for table in metadata.sorted_tables)
+            conn.execute(text(f"TRUNCATE {names} CASCADE"))
+            return
+        for table in reversed(metadata.sorted_tables):
+            conn.execute(delete(table))

@@ -10,8 +10,11 @@ from datetime import timedelta
 from typing import Any
 
 import inngest
+import pytest
 
 from tests.wire.harness import App, Server, request, until
+
+pytestmark = pytest.mark.every_driver
 
 #: What may take long on a busy machine; nothing is asserted about how long it takes.
 PATIENCE = 60.0
@@ -153,6 +156,7 @@ def test_a_batch_has_the_size_that_is_asked_for_and_the_rest_comes_in_time(serve
     assert {sum(numbers) for numbers in batches} == {server.run(run_id)["output"] for run_id in runs}
 
 
+@pytest.mark.over_http("in process nothing is too large for a request")
 def test_a_batch_too_large_for_a_request_is_fetched_by_the_sdk(server: Server, app: App) -> None:
     seen = Seen()
 
@@ -242,6 +246,19 @@ def test_a_throttled_function_is_called_at_its_pace_and_in_order(server: Server,
     assert all(abs(at - sorted(waited).index(number)) <= 2 for at, number in enumerate(waited)), waited
 
 
+def test_a_throttle_without_a_burst_lets_start_after_start_go_without_delay(server: Server, app: App) -> None:
+    seen = Seen()
+    throttle = inngest.Throttle(limit=5, period=timedelta(seconds=1), burst=0)
+    app.serve([noting(app, "even", seen, throttle=throttle)])
+
+    send(server, "even", 21)
+    seen.wait(21)
+
+    # Twenty gaps of 0.2 s; a timer that is not wound back when a run begins adds seconds to each.
+    took = max(seen.times) - min(seen.times)
+    assert 3.5 < took < 15, seen.times
+
+
 def test_a_run_of_priority_goes_before_those_that_wait(server: Server, app: App) -> None:
     seen = Seen()
     options = {
@@ -295,6 +312,7 @@ def test_a_paused_function_is_not_called_until_it_is_resumed(server: Server, app
     assert 404 == server.request("POST", "/v1/functions/nothing/pause")[0]
 
 
+@pytest.mark.over_http("in process it is refused when the function is declared")
 def test_what_cannot_be_combined_is_refused_when_it_is_declared(server: Server, app: App) -> None:
     seen = Seen()
     batch = inngest.Batch(max_size=2, timeout=timedelta(seconds=60))
@@ -304,3 +322,37 @@ def test_what_cannot_be_combined_is_refused_when_it_is_declared(server: Server, 
     _, answer = request("PUT", app.url, {})
 
     assert "batchEvents cannot be combined with singleton" in str(answer)
+
+
+def test_a_throttle_is_changed_without_a_deploy_also_for_those_that_wait(server: Server, app: App) -> None:
+    seen = Seen()
+    throttle = inngest.Throttle(limit=1, period=timedelta(days=1), burst=0)
+    app.serve([noting(app, "held", seen, throttle=throttle)])
+    slug = f"/v1/functions/{app.app_id}-held"
+    for number in range(5):
+        server.runs_of(server.send("flow/held", {"n": number}))  # each is in the queue before the next is sent
+    seen.wait(1)
+
+    status, told = server.request("PATCH", slug, {"throttle": {"limit": 2, "period": "1s"}})
+    seen.wait(5)
+
+    assert (200, {"limit": 2, "period": "1s"}) == (status, told["data"]["throttle"])
+    assert list(range(5)) == [it["n"] for it in seen.data]
+    # Spaced from the second on; the first came before the change.
+    assert seen.times[4] - seen.times[1] > 0.75
+    assert None is server.request("PATCH", slug, {"throttle": None})[1]["data"]["throttle"]
+    assert 400 == server.request("PATCH", slug, {"throttle": {"limit": 1, "period": "soon"}})[0]
+
+
+def test_a_rate_limit_is_changed_without_a_deploy(server: Server, app: App) -> None:
+    seen = Seen()
+    watched, watch = matched(app, "flow/rated")
+    app.serve([noting(app, "rated", seen, rate_limit=inngest.RateLimit(limit=1, period=timedelta(hours=1))), watch])
+    server.request("PATCH", f"/v1/functions/{app.app_id}-rated", {"rate_limit": {"limit": 3, "period": "1h"}})
+
+    for number in range(6):
+        server.send("flow/rated", {"n": number})
+    watched.wait(6)
+    seen.wait(3)
+
+    assert [0, 1, 2] == sorted(it["n"] for it in seen.data)

@@ -15,6 +15,8 @@ import pytest
 
 from tests.wire.harness import App, Server, until
 
+pytestmark = pytest.mark.every_driver
+
 #: How long a call stays where it is counted.
 SPAN = 0.02
 
@@ -92,7 +94,7 @@ def test_each_value_of_a_key_has_slots_of_its_own(server: Server, app: App):
 @pytest.mark.parametrize("scope", ["env", "account"])
 def test_a_shared_key_counts_the_calls_of_several_functions_and_apps(server: Server, app: App, scope: str):
     gauge = Gauge()
-    other = App(server.url, f"{app.app_id}-other", server.keys)
+    other = app.another(f"{app.app_id}-other")
 
     def work(ctx: inngest.ContextSync) -> str:
         return ctx.step.run("a", lambda: gauge.work("api"))
@@ -250,6 +252,7 @@ def test_a_function_without_a_limit_can_be_given_one(server: Server, app: App):
     assert (1, 13) == (limited, gauge.total["free"])
 
 
+@pytest.mark.over_http("the form in which the SDK would declare it")
 @pytest.mark.filterwarnings("ignore:Pydantic serializer warnings")  # the SDK has no word for this form yet
 def test_a_limit_on_whole_runs_counts_a_run_from_its_start_to_its_end(server: Server, app: App):
     gauge = Gauge()

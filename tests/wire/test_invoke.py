@@ -45,6 +45,7 @@ def child_of(server: Server, parent: str) -> str:
     return until(look, f"the run invoked by {parent}")
 
 
+@pytest.mark.each_broker
 def test_an_invoked_function_gets_the_data_and_gives_its_result(server: Server, app: App):
     @app.function("double", "invoke/never")
     def double(ctx: inngest.ContextSync) -> object:

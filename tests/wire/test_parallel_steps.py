@@ -47,6 +47,7 @@ def test_what_follows_a_group_runs_once(server: Server, app: App):
     assert {"sum": 1} == after
 
 
+@pytest.mark.each_broker
 def test_a_step_of_a_group_that_fails_is_tried_again_and_the_others_are_not(server: Server, app: App):
     ran = Counter[str]()
 

@@ -53,6 +53,7 @@ def test_a_wait_is_resumed_by_the_first_event_of_its_name_and_returns_it(server:
     assert ("WaitForEvent", "Completed") == (step["op"], step["status"])
 
 
+@pytest.mark.each_broker
 def test_a_condition_compares_the_runs_event_with_the_one_that_came(server: Server, app: App):
     app.serve([a_waiter(app, "cond", if_exp="event.data.user == async.data.user && async.data.n > 1")])
     run_id = waiting(server, server.send("waits/cond", {"user": "ada"}))
@@ -93,6 +94,7 @@ def test_one_event_resumes_every_run_that_waits_for_it(server: Server, app: App)
     assert [{"n": 1}] * 3 == [server.run_ended(run_id)["output"] for run_id in runs]
 
 
+@pytest.mark.each_broker
 def test_when_nothing_comes_in_time_the_wait_returns_none(server: Server, app: App):
     app.serve([a_waiter(app, "late")])
     run_id = waiting(server, server.send("waits/late"))

@@ -34,6 +34,15 @@ export function declare(client, { ran, gate }) {
     return sum;
   });
 
+  define("order", {}, async (ctx) => {
+    const price = await told(ctx, "price", () => 7);
+    const [paid, packed] = await Promise.all([
+      ctx.step.run("pay", (amount, how) => (ran(ctx.runId, "pay"), { amount, how }), price, "card"),
+      told(ctx, "pack"),
+    ]);
+    return { paid, packed, done: await ctx.step.run("done", (what) => (ran(ctx.runId, "done"), what), "all") };
+  });
+
   define("loop", {}, async (ctx) => {
     let sum = 0;
     for (let round = 0; round < (ctx.event.data.rounds ?? 10); round++) sum += await told(ctx, "round", () => round);

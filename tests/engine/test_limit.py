@@ -1,0 +1,82 @@
+"""What an operator wants of a limit counts at once, stays through syncs, and is kept with who wanted it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from sqlalchemy import select
+
+from orchestrator.engine.limit import set_concurrency
+from orchestrator.errors import NotFoundError, RequestError
+from orchestrator.store import allowances, functions
+from orchestrator.store.database import Database
+from orchestrator.store.tables import audit
+from tests.engine.flows import Flows, a_function
+
+SLUG = "app-fn"
+TWO = [{"limit": 2}, {"limit": 1, "key": "event.data"}]
+
+
+def noted(database: Database) -> list[tuple[str, str, str | None, Any]]:
+    with database.read() as conn:
+        rows = conn.execute(select(audit).order_by(audit.c.id))
+        return [(row.action, row.subject, row.actor, orjson.loads(row.data)) for row in rows]
+
+
+def allowed(database: Database) -> list[int]:
+    with database.read() as conn:
+        found = functions.function(conn, SLUG)
+        assert found is not None
+        return [it.allowed for it in allowances.of_function(conn, found.id)]
+
+
+def test_each_change_of_a_limit_is_noted_with_what_was_before_and_by_whom(database: Database) -> None:
+    flows = Flows(database, a_function(concurrency=[{"limit": 2}]))
+
+    set_concurrency(flows.parts, SLUG, 5, None, "ann")
+    set_concurrency(flows.parts, SLUG, None, None, "ben")
+
+    assert [
+        ("concurrency set", SLUG, "ann", {"before": 2, "after": 5, "key": None}),
+        ("concurrency set", SLUG, "ben", {"before": 5, "after": None, "key": None}),
+    ] == noted(database)
+    assert [2] == allowed(database)
+
+
+def test_what_an_operator_wants_stays_through_a_sync(database: Database) -> None:
+    flows = Flows(database, a_function(concurrency=TWO))
+    set_concurrency(flows.parts, SLUG, 7, "event.data")
+
+    flows.declare(a_function(concurrency=[{"limit": 3}, TWO[1]]))
+
+    assert [3, 7] == allowed(database)
+
+
+def test_a_limit_on_a_function_without_one_is_noted_and_goes_with_its_end(database: Database) -> None:
+    flows = Flows(database, a_function())
+
+    set_concurrency(flows.parts, SLUG, 4, None, "ann")
+    imposed = allowed(database)
+    set_concurrency(flows.parts, SLUG, None, None, "ann")
+
+    assert ([4], []) == (imposed, allowed(database))
+    assert [(None, 4), (4, None)] == [(data["before"], data["after"]) for *_, data in noted(database)]
+
+
+@pytest.mark.parametrize("key", [None, "event.user"])
+def test_a_limit_that_is_not_clear_is_refused_and_nothing_is_noted(database: Database, key: str | None) -> None:
+    flows = Flows(database, a_function(concurrency=TWO))
+
+    with pytest.raises(RequestError, match=r'the keys are "", "event\.data"'):
+        set_concurrency(flows.parts, SLUG, 5, key)
+
+    assert ([], [2, 1]) == (noted(database), allowed(database))
+
+
+def test_what_does_not_exist_has_no_limit(database: Database) -> None:
+    flows = Flows(database, a_function())
+
+    with pytest.raises(NotFoundError):
+        set_concurrency(flows.parts, "app-none", 5, None)
