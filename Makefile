@@ -15,7 +15,7 @@ FLOW := tests/wire/test_flow_admission.py tests/wire/test_flow_concurrency.py
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help dev test test-services answered chaos fuzz lint format types imports mutate contract routes ci bench lock venv clean
+.PHONY: help dev test services test-services answered chaos fuzz lint format types imports mutate contract routes ci bench lock venv clean
 
 help: ## list the chores
 	@echo "make CHORE [ARGS=...]"
@@ -26,6 +26,9 @@ dev: venv ## run the server and the example shop (ARGS="--port 8300 --app-port 5
 
 test: venv ## run the tests (ARGS="tests/core -k sleep -x", or ARGS="-n 2" for two processes)
 	@$(BIN)/python -m pytest -m "not services" $(ARGS)
+
+services: ## start PostgreSQL, MariaDB, Redis and RabbitMQ, those that are installed and do not answer
+	@scripts/services
 
 test-services: venv ## run the tests on PostgreSQL and MariaDB with each broker, in processes that are killed
 	@$(BIN)/python -m pytest $(RUN_LOOP) $(FLOW) --on pg-rabbitmq $(ARGS)
@@ -68,6 +71,7 @@ ci: venv ## all that must pass before a change lands, with the time each part to
 	@scripts/stage types $(BIN)/mypy
 	@scripts/stage imports $(BIN)/lint-imports --no-logo
 	@scripts/stage browser scripts/chromium
+	@scripts/stage services scripts/services
 	@echo "==> test"
 	@$(BIN)/python -m pytest -m "not services" -n 3 --dist loadfile --durations=10 $(ARGS)
 	@echo "==> test-services"

@@ -1,16 +1,18 @@
 """The services that suites need: where they are, and what happens when one is missing.
 
-A missing service skips the tests that need it, with the reason; with CI=true it fails them.
+A missing service skips the tests that need it, with the reason. With CI=true it is started where it is installed, since
+it may have died on the way, and fails the tests that need it where it is not.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from itertools import count
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -24,6 +26,7 @@ ADDRESSES = {
     "redis": "redis://127.0.0.1:6379/0",
     "rabbitmq": "amqp://guest:guest@127.0.0.1:5672//",
 }
+START = Path(__file__).parents[1] / "scripts" / "services"
 _numbers = count(1)
 
 
@@ -31,11 +34,16 @@ def require(name: str) -> str:
     """The URL of a service; skips the test when nothing listens there, or fails it where CI=true."""
     variable = f"TEST_{name.upper()}_URL"
     url = os.environ.get(variable) or ADDRESSES[name]
-    missing = _missing(url, urlsplit(ADDRESSES[name]).port)
+    usual_port = urlsplit(ADDRESSES[name]).port
+    in_ci = os.environ.get("CI") == "true"
+    missing = _missing(url, usual_port)
+    if missing is not None and in_ci:
+        subprocess.run([START, name], check=True)
+        missing = _missing(url, usual_port)
     if missing is None:
         return url
-    reason = f"{name} is needed and {missing}; start it, or set {variable}"
-    if os.environ.get("CI") == "true":
+    reason = f"{name} is needed and {missing}; start it (scripts/services does, if it is installed), or set {variable}"
+    if in_ci:
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
 
@@ -88,7 +96,6 @@ def _end_sessions(conn: Connection, database: str) -> None:
             conn.exec_driver_sql(f"KILL {session}")
 
 
-@cache
 def _missing(url: str, usual_port: int | None) -> str | None:
     parts = urlsplit(url)
     host, port = parts.hostname or "127.0.0.1", parts.port or usual_port
