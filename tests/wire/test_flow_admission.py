@@ -82,9 +82,10 @@ def test_a_rate_limited_function_is_called_exactly_so_often(server: Server, app:
 
     assert {"Completed": 8, "Skipped": 16} == statuses(server, event_ids)
     assert {0: 4, 1: 4} == Counter(data["customer"] for data in seen.data)
-    [skipped] = server.runs_of(event_ids[-1])
+    runs = [(str(number % 2), run) for number, it in enumerate(event_ids) for run in server.runs_of(it)]
+    key, skipped = next((key, run) for key, run in runs if run["status"] == "Skipped")
     [entry] = server.run(skipped["run_id"])["history"]
-    assert ("skipped", "rate limit", "1") == (entry["kind"], entry["data"]["reason"], entry["data"]["key"])
+    assert ("skipped", "rate limit", key) == (entry["kind"], entry["data"]["reason"], entry["data"]["key"])
     server.skip(timedelta(hours=1))
     assert {"Completed": 4, "Skipped": 1} == statuses(server, send(server, "rate", 5, lambda n: {"customer": 0}))
 
@@ -122,7 +123,7 @@ def test_a_debounce_ends_by_itself_at_its_time(server: Server, app: App) -> None
     app.serve([noting(app, "soon", seen, debounce=inngest.Debounce(period=timedelta(seconds=1)))])
 
     began = time.monotonic()
-    send(server, "soon", 3)
+    server.send_all("flow/soon", [{"n": number} for number in range(3)])
     seen.wait(1)
 
     assert [{"n": 2}] == seen.data
@@ -254,9 +255,10 @@ def test_a_throttle_without_a_burst_lets_start_after_start_go_without_delay(serv
     send(server, "even", 21)
     seen.wait(21)
 
-    # Twenty gaps of 0.2 s; a timer that is not wound back when a run begins adds seconds to each.
+    # Twenty gaps of 0.2 s, the first call seen late at most by half of them; a timer that is not wound back when a run
+    # begins adds seconds to each.
     took = max(seen.times) - min(seen.times)
-    assert 3.5 < took < 15, seen.times
+    assert 2 < took < 25, seen.times
 
 
 def test_a_run_of_priority_goes_before_those_that_wait(server: Server, app: App) -> None:
@@ -337,7 +339,7 @@ def test_a_throttle_is_changed_without_a_deploy_also_for_those_that_wait(server:
     seen.wait(5)
 
     assert (200, {"limit": 2, "period": "1s"}) == (status, told["data"]["throttle"])
-    assert list(range(5)) == [it["n"] for it in seen.data]
+    assert list(range(5)) == sorted(it["n"] for it in seen.data)
     # Spaced from the second on; the first came before the change.
     assert seen.times[4] - seen.times[1] > 0.75
     assert None is server.request("PATCH", slug, {"throttle": None})[1]["data"]["throttle"]
@@ -355,4 +357,5 @@ def test_a_rate_limit_is_changed_without_a_deploy(server: Server, app: App) -> N
     watched.wait(6)
     seen.wait(3)
 
-    assert [0, 1, 2] == sorted(it["n"] for it in seen.data)
+    # Which three is for the workers to say: they do not wait for each other.
+    assert (3, 3) == (len(seen.data), len({it["n"] for it in seen.data}))
