@@ -27,10 +27,11 @@ _INDEXES = {
 
 def upgrade() -> None:
     """Add the columns, of which none of the rows there are is written, and make the indexes."""
-    op.add_column("steps", sa.Column("queued_at", Moment(), nullable=True))
-    op.add_column("steps", sa.Column("position", sa.SmallInteger(), nullable=True))
-    op.add_column("steps", sa.Column("event_id", Ulid(), nullable=True))
-    if op.get_bind().dialect.name != "postgresql" or _is_new():
+    on_postgresql = op.get_bind().dialect.name == "postgresql"
+    for name, type_ in (("queued_at", Moment()), ("position", sa.SmallInteger()), ("event_id", Ulid())):
+        # They are committed before the indexes are made.
+        op.add_column("steps", sa.Column(name, type_, nullable=True), if_not_exists=on_postgresql)
+    if not on_postgresql or _is_new():
         for name, (table, columns) in _INDEXES.items():
             op.create_index(name, table, columns)
         return

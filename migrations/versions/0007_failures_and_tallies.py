@@ -30,7 +30,10 @@ _INDEXES = {
 
 def upgrade() -> None:
     """Add the column, of which none of the rows there are is written, the table and the indexes."""
-    op.add_column("runs", sa.Column("failure", sa.String(length=16), nullable=True))
+    # It is committed before the indexes are made; what comes after them is committed with the revision.
+    on_postgresql = op.get_bind().dialect.name == "postgresql"
+    op.add_column("runs", sa.Column("failure", sa.String(length=16), nullable=True), if_not_exists=on_postgresql)
+    _make_indexes()
     op.create_table(
         "tallies",
         sa.Column("span", sa.Integer(), autoincrement=False, nullable=False),
@@ -41,6 +44,9 @@ def upgrade() -> None:
         sa.Column("number", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("span", "at", "function_id", "what", "bin", name=op.f("pk_tallies")),
     )
+
+
+def _make_indexes() -> None:
     database = op.get_bind().dialect.name
     if database not in _ABLE:
         op.create_index("ix_runs_failure", "runs", _INDEXES["ix_runs_failure"])

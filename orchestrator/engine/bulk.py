@@ -174,7 +174,8 @@ def _batch(parts: Parts, lease: Lease) -> timedelta | None:
             return None
         done = _DO[order.kind](parts, conn, order, ids, by) if ids else Done()
         why = done.error or page.error or order.error
-        orders.progress(conn, order.id, page.end_cursor, done.done, done.failed, why)
+        # An empty page has no end: who takes over must not begin anew.
+        orders.progress(conn, order.id, page.end_cursor or order.cursor, done.done, done.failed, why)
     done.after()
     if not page.has_next:
         with parts.database.read() as conn:

@@ -57,12 +57,11 @@ WITH e AS (
     ON CONFLICT DO NOTHING
     RETURNING id)
 INSERT INTO jobs (kind, key, run_at, state, again, payload)
-SELECT 'match', %(key)s, %(now)s, 2, false, json_agg(e.id)::text FROM e
+SELECT 'match', 'match:' || min(e.id::text), %(now)s, 2, false, json_agg(e.id)::text FROM e
 WHERE EXISTS (SELECT 1 FROM triggers WHERE event = ANY(%(patterns)s))
     OR EXISTS (SELECT 1 FROM unnest(%(names)s::text[]) AS n(name) WHERE
         (SELECT p.id FROM pauses p WHERE p.event_name = n.name ORDER BY p.event_name, p.term_path LIMIT 1) IS NOT NULL)
 HAVING count(*) > 0
-ON CONFLICT DO NOTHING
 RETURNING id
 """
 _READ = """
@@ -159,13 +158,15 @@ class HotPath:
         )
 
     def accept(self, received: Sequence[Event], now: datetime) -> Hint | None:
-        """Write events without senders' ids, those that are new, with the job that matches them if anybody listens."""
+        """Write events without senders' ids, those that are new, with the job that matches them if anybody listens.
+
+        The job is called after an event that is new: one that came before may have a job of its own, which waits still.
+        """
         names = {event.name for event in received}
         rows = self._run(
             _ACCEPT,
             {
                 "rows": as_json([event_row(event) for event in received]),
-                "key": f"match:{received[0].id}",
                 "now": now,
                 "names": sorted(names),
                 "patterns": sorted({pattern for name in names for pattern in patterns(name)}),

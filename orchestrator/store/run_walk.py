@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, literal_column, or_, select, true
@@ -75,14 +75,22 @@ def _bounded(asked: Wanted, query: Select[Any]) -> Select[Any]:
     if asked.ranged_elsewhere:
         earlier = _TURN[asked.filter.time_field] < _TURN[asked.field]
         since, until = (
-            (since - _SKEW if earlier and since else None),
-            (until + _SKEW if not earlier and until else None),
+            (_shifted(since, -_SKEW) if earlier and since else None),
+            (_shifted(until, _SKEW) if not earlier and until else None),
         )
     if since is not None:
         query = query.where(at >= since)
     if until is not None:
         query = query.where(at < until)
     return query
+
+
+def _shifted(at: datetime, by: timedelta) -> datetime | None:
+    """A moment a little earlier or later; None: there is none so early or late, and so no bound."""
+    try:
+        return at + by
+    except OverflowError:
+        return None
 
 
 def _alike(asked: Wanted, query: Select[Any]) -> Select[Any]:

@@ -146,7 +146,9 @@ def ensure(conn: Connection, function_id: str, wanted: Sequence[Pool]) -> None:
 def new_row(function_id: str, pool: Pool) -> dict[str, object]:
     """A pool to be made."""
     owner = None if pool.shared else function_id
-    return {"key": pool.key, "limit_id": pool.limit_id, "function_id": owner, "value": pool.value}
+    # A sender may write NUL, which PostgreSQL cannot keep.
+    shown = pool.value.replace("\0", "\ufffd")
+    return {"key": pool.key, "limit_id": pool.limit_id, "function_id": owner, "value": shown}
 
 
 def enter(

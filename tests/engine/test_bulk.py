@@ -110,6 +110,32 @@ def test_each_run_that_is_meant_is_run_again_once_and_the_new_ones_are_not_meant
     assert [("bulk rerun", order.id, "ann")] == audited(world)
 
 
+class Died(BaseException):
+    """The process ends."""
+
+
+def test_an_order_whose_process_dies_right_before_its_end_begins_nowhere_anew(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    def die(*_: object) -> None:
+        raise Died
+
+    # The last rows that are looked at are none that are meant.
+    monkeypatch.setattr(bulk, "_BUDGET", replace(bulk._BUDGET, rows=2))
+    order = give(world.parts, replace(AGAIN, wanted=replace(FAILED, query="event.data.n < 2")))
+    with monkeypatch.context() as dying:
+        dying.setattr(bulk, "_end", die)
+        with pytest.raises(Died):
+            carry_out(world, order)
+    world.clock.advance(timedelta(seconds=31))
+    world.recover()
+
+    done = carry_out(world, order)
+
+    assert (2, 0, None) == (done.done, done.failed, done.error)
+    assert [1, 1] == list(reruns(world).values())
+
+
 def test_a_dry_run_counts_and_does_nothing(world: World):
     query = replace(FAILED, query="event.data.n > 2")
 

@@ -11,9 +11,11 @@ import pytest
 from orchestrator.core import admission
 from orchestrator.core.event import Event
 from orchestrator.engine.register import remove
+from orchestrator.engine.retain import retain
 from orchestrator.ids import new_ulid
 from orchestrator.store import events, gates, runs
 from orchestrator.store.database import Database
+from orchestrator.store.retention import Keep
 from tests.engine.flows import NOW, URL, Flows, a_function
 
 DEBOUNCE = {"period": "5s", "timeout": "12s"}
@@ -125,8 +127,10 @@ def test_what_waits_for_a_function_that_is_gone_starts_nothing(database: Databas
 
     remove(flows.parts, URL)
     flows.wait(60)
+    freed = retain(database, Keep(events=timedelta(days=1)), NOW + timedelta(days=2))
 
     assert ({}, []) == (flows.statuses(), flows.timers())
+    assert 1 == freed["events"]
 
 
 def test_a_batch_starts_when_it_is_full_and_the_next_one_fills(database: Database) -> None:

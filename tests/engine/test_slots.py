@@ -118,6 +118,18 @@ def test_a_second_run_waits_while_the_first_is_called_and_begins_after_it(hall: 
     assert [(0, 0)] == hall.levels()
 
 
+def test_a_key_may_come_to_any_text(database: Database):
+    hall = Hall(database, '"concurrency":[{"limit":1,"key":"event.data.k"}]')
+    hall.drain()
+    for data in (r'{"k":"a\u0000b"}', r'{"k":"a\u0000c"}', '{"k":"' + "\U0001f600" * 300 + '"}'):
+        hall.send(data=data)
+        hall.events.append(hall.event_id)
+    hall.drain()
+
+    assert ["completed"] * 4 == hall.statuses()
+    assert [(0, 0)] * 4 == hall.levels()
+
+
 def steps(count: int, hall: Hall, span: timedelta) -> Callable[[Call], Answer]:
     """A function of several steps, each of which takes that long."""
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from orchestrator.ids import new_ulid
 from orchestrator.store import events, jobs, keys
 from orchestrator.store.database import Connection, Database
+from orchestrator.store.tables import jobs as all_jobs
 from tests.store.factories import NOW, a_function, add_app, after, an_event, at_once, counts, job
 
 
@@ -159,6 +161,20 @@ def test_of_two_who_write_the_same_event_at_once_none_doubles_it(database: Datab
     assert [event.id] == send()
     with database.read() as conn:
         assert {"events": 1, "jobs": 1} == written(conn)
+
+
+def test_an_event_that_comes_with_a_repeated_one_is_matched_though_that_one_still_waits(database: Database) -> None:
+    repeated, new = an_event(), an_event()
+    for received in ([repeated], [repeated, new], [repeated, new]):
+        if database.hot is not None:
+            database.hot.accept(received, NOW)
+        else:
+            with database.write() as conn:
+                events.accept(conn, received, NOW)
+
+    with database.read() as conn:
+        found = conn.execute(select(all_jobs.c.payload).order_by(all_jobs.c.id))
+        assert [[repeated.id], [new.id]] == [events.ids_in(row.payload) for row in found]
 
 
 def test_an_event_nobody_listens_to_is_kept_without_a_match_job(database: Database) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
@@ -27,6 +27,7 @@ ORDERS = [RunOrder(field, descending) for field, descending in product(TimeField
 ONE, TWO, THREE = (named_uuid("function", slug) for slug in ("shop-one", "shop-two", "shed-three"))
 SHOP, SHED = named_uuid("app", "shop"), named_uuid("app", "shed")
 
+EARLIEST, LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 ALIKE = fingerprint('{"message":"1"}')
 
 FILTERS = {
@@ -51,6 +52,9 @@ FILTERS = {
     "failures of a kind, of a function, ended in a time": RunFilter(
         failure=ALIKE, function_ids=(ONE,), since=after(9), until=after(25), time_field=TimeField.ENDED
     ),
+    "queued in any time": RunFilter(since=EARLIEST, until=LATEST),
+    "started in any time": RunFilter(since=EARLIEST, until=LATEST, time_field=TimeField.STARTED),
+    "ended in any time": RunFilter(since=EARLIEST, until=LATEST, time_field=TimeField.ENDED),
     "queued in a time, failed": RunFilter(since=after(5), until=after(20), statuses=(Status.FAILED,)),
 }
 
