@@ -174,7 +174,8 @@ def _batch(parts: Parts, lease: Lease) -> timedelta | None:
             return None
         done = _DO[order.kind](parts, conn, order, ids, by) if ids else Done()
         why = done.error or page.error or order.error
-        orders.progress(conn, order.id, page.end_cursor, done.done, done.failed, why)
+        reached = page.end_cursor or order.cursor  # a page with nothing on it says nothing of how far that is
+        orders.progress(conn, order.id, reached, done.done, done.failed, why)
     done.after()
     if not page.has_next:
         with parts.database.read() as conn:

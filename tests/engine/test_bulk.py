@@ -136,6 +136,24 @@ def test_runs_that_came_after_the_order_are_not_meant_whatever_the_time_is_about
     assert 5 == carry_out(world, order).done
 
 
+def test_an_order_whose_end_could_not_be_written_does_not_begin_anew(world: World, monkeypatch: pytest.MonkeyPatch):
+    order = give(world.parts, Wish(Kind.RERUN, replace(FAILED, query="event.data.n < 2")))
+    turn(world)
+    with monkeypatch.context() as broken:
+        broken.setattr(bulk, "_end", away)
+        turn(world)
+    world.clock.advance(2 * SECOND)
+
+    done = carry_out(world, order)
+
+    assert (2, None) == (done.done, done.error)
+    assert [1] * 2 == list(reruns(world).values())
+
+
+def away(*_: object) -> None:
+    raise RuntimeError("the database went away")
+
+
 def test_an_order_whose_worker_dies_goes_on_where_it_was_and_runs_nothing_again_twice(world: World):
     order = give(world.parts, AGAIN)
     turn(world)
