@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+
 from orchestrator.engine.endpoint import begin, report
 from orchestrator.engine.recover import recover
 from orchestrator.ids import new_ulid
