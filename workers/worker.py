@@ -105,15 +105,17 @@ class Worker:
             self.beat()
 
     def _match_all(self, job_ids: list[int]) -> None:
-        begun = match(self._parts, job_ids, self._pool.room)
-        self._parts.holdings.keep([held.lease for held in begun])
-        for held in begun:
-            self._pool.submit(held)
+        self._submit(match(self._parts, job_ids, self._pool.room))
 
     def _fire_all(self, job_ids: list[int]) -> None:
         for job_id in job_ids:
-            for held in fire(self._parts, job_id, self._pool.room):
-                self._pool.submit(held)
+            self._submit(fire(self._parts, job_id, self._pool.room))
+
+    def _submit(self, begun: Sequence[Held]) -> None:
+        """Go on with calls that were born leased, some of them perhaps only when there is a thread for them."""
+        self._parts.holdings.keep([held.lease for held in begun])
+        for held in begun:
+            self._pool.submit(held)
 
     def _take_all(self, job_ids: list[int]) -> None:
         for held in take(self._parts, job_ids):

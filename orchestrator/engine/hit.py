@@ -67,7 +67,7 @@ def hits_of(conn: Connection, event: StoredEvent) -> tuple[list[Hit], list[str]]
     hits, warnings = list[Hit](), list[str]()
     value: Any = None
     for candidate in _candidates(conn, event):
-        if candidate.since >= event.id:
+        if not candidate.precedes(event.received_at, event.id):
             continue
         value = value if value is not None else orjson.loads(event.payload)
         try:

@@ -85,7 +85,7 @@ def change(parts: Parts, slug: str, changes: Sequence[Change], actor: str | None
     """
     now = parts.clock.now()
     with parts.database.write() as conn:
-        function = _found(conn, slug)
+        function = _found(conn, slug, lock=True)
         done = [_do(parts, conn, _found(conn, function.slug), wanted, now) for wanted in changes]
         for it in done:
             audit.record(conn, it.action, function.slug, now, actor=actor, data=it.story)
@@ -177,9 +177,9 @@ def _tell(slug: str, done: Change) -> None:
             _log.info("limit on starts set", function=slug, limit=done.of, starts=after)
 
 
-def _found(conn: Connection, slug: str) -> StoredFunction:
+def _found(conn: Connection, slug: str, *, lock: bool = False) -> StoredFunction:
     # Databases refuse a zero byte instead of finding nothing.
-    function = functions.function(conn, slug) if "\0" not in slug else None
+    function = functions.function(conn, slug, lock=lock) if "\0" not in slug else None
     if function is None:
         raise NotFoundError(f"there is no function {slug[:200]}")
     return function

@@ -14,6 +14,7 @@ from orchestrator.engine.branch import Branch
 from orchestrator.engine.hit import Hit, agrees, write_hits
 from orchestrator.engine.parts import Parts
 from orchestrator.errors import ExpressionError
+from orchestrator.ids import ulid_at
 from orchestrator.store import events, jobs, pauses
 from orchestrator.store.database import Connection
 from orchestrator.store.disturbance import undisturbed
@@ -22,6 +23,8 @@ from orchestrator.store.pauses import Candidate
 
 _SECOND_LOOK = timedelta(seconds=3)
 _PAGE = 200
+#: Events are found by their ids, which senders make by their own clocks: those may be behind ours by so much.
+_BEHIND = timedelta(minutes=5)
 
 
 @undisturbed
@@ -46,9 +49,11 @@ def look_back(parts: Parts, lease: Lease, _branch: Branch | None = None) -> None
 def _find(conn: Connection, pause: Candidate) -> Hit | None:
     if pause.event_name is None:
         return None
-    after = pause.since
+    after = ulid_at(int((pause.since_at - _BEHIND).timestamp() * 1000), bytes(10))
     while page := events.since(conn, pause.event_name, after, _PAGE):
         for event in page:
+            if not pause.precedes(event.received_at, event.id):
+                continue
             try:
                 if agrees(pause, orjson.loads(event.payload)):
                     return Hit(pause.id, pause.run_id, pause.step_id, event.id)

@@ -103,10 +103,20 @@ def claim(parts: Parts, ticket: Ticket) -> Taken | None:
     if lease is None:
         return None
     parts.holdings.keep([lease])
+    taken: Taken | None = None
+    try:
+        taken = _entered(parts, lease)
+    finally:  # One that nobody has must run out.
+        if taken is None:
+            parts.holdings.drop(lease)
+    return taken
+
+
+def _entered(parts: Parts, lease: Lease) -> Taken | None:
+    """What the job is about, with the slots it needs; None: there is nothing to do for it now."""
     taken = _load(parts, lease)
     entered = enter(parts, lease, taken.loaded) if taken is not None else None
     if taken is None or entered is None:
-        parts.holdings.drop(lease)
         return None
     parts.holdings.keep([entered])
     return replace(taken, lease=entered)
@@ -142,11 +152,11 @@ def give_back(parts: Parts, taken: Taken, expected: datetime | None = None) -> b
     Until then it holds no slot.  False: the lease is lost.
     """
     now, lease, freed = parts.clock.now(), taken.lease, set[str]()
+    parts.holdings.drop(lease)
     with parts.database.write() as conn:
         released = jobs.rest(conn, lease, max(now, expected or now) + LOST)
         if released and lease.admitted:
             freed = slots.leave(conn, lease.run_id or "", lease.job_id)
-    parts.holdings.drop(lease)
     admit(parts.database, parts.announcer, freed, now)
     if not released:
         let_go(parts, lease)

@@ -53,3 +53,5 @@ def work(parts: Parts, held: Held) -> None:
             crashed(parts, lease, error)
         except Exception:  # the database, most likely: then the lease runs out, and is recovered
             _log.exception("crash not noted", job_id=lease.job_id)
+    finally:
+        parts.holdings.drop(lease)

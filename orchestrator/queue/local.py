@@ -23,6 +23,8 @@ from orchestrator.store.jobs import CALL, MATCH, Hint
 
 #: The most hints that wait in memory for their time.
 MOST_TIMERS = 10_000
+#: With so many due at hand (20 MB) what comes is left to the sweep, but for what goes before the others.
+MOST_DUE = 100_000
 #: What is given back, and what is no call, stands before all calls.
 _FRONT = datetime.min.replace(tzinfo=UTC)
 
@@ -93,7 +95,7 @@ class LocalQueue:
         matches = [hint.job_id for hint in hints if hint.kind == MATCH]
         if matches:
             with self._matchable:
-                self._match.extend(matches)
+                self._match.extend(matches[: max(0, MOST_DUE - len(self._match))])
                 self._matchable.notify()
         if len(matches) < len(hints):
             self._calls.keep([hint for hint in hints if hint.kind not in UNLEASED])
@@ -204,7 +206,8 @@ class _Timers:
 
     def _keep(self, hint: Hint, now: datetime) -> None:
         if hint.run_at <= now:
-            self._put(hint.job_id, _place(hint))
+            if len(self._due) < MOST_DUE or hint.kind != CALL or hint.priority > 0:
+                self._put(hint.job_id, _place(hint))
         elif hint.run_at - now <= HORIZON and len(self._timers) < MOST_TIMERS and self._is_earlier(hint):
             self._waiting[hint.job_id] = hint.run_at
             heapq.heappush(self._timers, (hint.run_at, hint.job_id, _place(hint)))

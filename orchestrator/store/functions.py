@@ -141,10 +141,10 @@ def functions_of(conn: Connection, app_id: str | None = None) -> list[StoredFunc
     return [_function(row) for row in conn.execute(query)]
 
 
-def function(conn: Connection, function_id: str) -> StoredFunction | None:
-    """One function, archived or not, by its id or its slug."""
+def function(conn: Connection, function_id: str, *, lock: bool = False) -> StoredFunction | None:
+    """One function, archived or not, by its id or its slug; whoever is about to change it by what it is locks it."""
     query = select(functions).where(or_(functions.c.id == function_id, functions.c.slug == function_id))
-    row = conn.execute(query).first()
+    row = conn.execute(query.with_for_update() if lock else query).first()
     return _function(row) if row else None
 
 
@@ -199,7 +199,9 @@ def forget_unnamed(conn: Connection, url: str) -> None:
 
 def save_functions(conn: Connection, app_id: str, declared: Sequence[Declared], now: datetime) -> None:
     """Make an app's functions those declared: new ones added, changed ones a version up, missing ones archived."""
-    known = {row.slug: row for row in conn.execute(select(functions).where(functions.c.app_id == app_id))}
+    # Locked: an operator may be changing them, too, and neither may write over what the other wants.
+    query = select(functions).where(functions.c.app_id == app_id).order_by(functions.c.id).with_for_update()
+    known = {row.slug: row for row in conn.execute(query)}
     for item in declared:
         _save_function(conn, app_id, item, known.pop(item.function.slug, None), now)
     for row in known.values():
@@ -209,7 +211,7 @@ def save_functions(conn: Connection, app_id: str, declared: Sequence[Declared], 
 
 def save_function(conn: Connection, app_id: str, declared: Declared, now: datetime) -> None:
     """Write one function of an app, new or changed, and leave the others as they are."""
-    query = select(functions).where(functions.c.slug == declared.function.slug)
+    query = select(functions).where(functions.c.slug == declared.function.slug).with_for_update()
     _save_function(conn, app_id, declared, conn.execute(query).first(), now)
 
 

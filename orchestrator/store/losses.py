@@ -8,6 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, delete, literal_column, or_, select, update
 
+from orchestrator.store import endpoints
 from orchestrator.store.jobs import (
     BY_ID,
     DEAD,
@@ -125,6 +126,6 @@ def crash_match(conn: Connection, job_id: int, at: datetime, why: str, most: int
 
 
 def owners(conn: Connection) -> list[str]:
-    """The processes that hold leases."""
+    """The processes of ours that hold leases; what SDKs hold of durable endpoints is not theirs to lose."""
     rows = conn.execute(select(jobs.c.owner).where(IS_LEASED).distinct())
-    return [row.owner for row in rows if row.owner]
+    return [row.owner for row in rows if row.owner and row.owner != endpoints.OWNER]

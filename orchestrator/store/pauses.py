@@ -57,11 +57,16 @@ class Candidate:
     run_id: str
     step_id: str | None
     expression: str | None
-    #: Id and wire text.
-    #: What came before this one cannot hit it: the run's event, or what there was when that was run again.
+    #: What came before cannot hit it: the run's event and when we received it, or the run where that was run again.
     since: str
+    since_at: datetime
+    #: The event's wire text.
     event: str
     event_name: str | None = None
+
+    def precedes(self, received_at: datetime, event_id: str) -> bool:
+        """Whether an event is newer than what came before: by our clock, since senders name events by theirs."""
+        return (self.since_at, self.since) < (received_at, event_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +104,7 @@ _JOINED = (
         pauses.c.expression,
         pauses.c.event_name,
         case((runs.c.original_run_id.is_(None), runs.c.event_id), else_=runs.c.id).label("since"),
+        case((runs.c.original_run_id.is_(None), events.c.received_at), else_=runs.c.queued_at).label("since_at"),
         events.c.payload,
     )
     .join(runs, runs.c.id == pauses.c.run_id)
@@ -267,4 +273,5 @@ def _row(pause: Pause, now: datetime) -> dict[str, Any]:
 
 
 def _candidate(row: Any) -> Candidate:
-    return Candidate(row.id, row.kind, row.run_id, row.step_id, row.expression, row.since, row.payload, row.event_name)
+    since = (row.since, row.since_at)
+    return Candidate(row.id, row.kind, row.run_id, row.step_id, row.expression, *since, row.payload, row.event_name)

@@ -243,8 +243,9 @@ def extend(conn: Connection, owner: str, leases: Iterable[Lease], until: datetim
 
 
 def anyone_waits(conn: Connection, wanted: Needs) -> bool:
-    """Whether a call waits at one of the pools."""
-    return conn.execute(_ANYONE_WAITS, {"keys": [pool.key for pool in wanted.pools]}).first() is not None
+    """Whether a call waits at one of the pools; those of whole runs do not count: nobody gives way there."""
+    keys = [pool.key for pool in wanted.pools if not pool.whole_run]
+    return bool(keys) and conn.execute(_ANYONE_WAITS, {"keys": keys}).first() is not None
 
 
 # For whoever admits.

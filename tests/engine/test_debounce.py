@@ -10,12 +10,18 @@ import pytest
 
 from orchestrator.core import admission
 from orchestrator.core.event import Event
+from orchestrator.engine.branch import Held
+from orchestrator.engine.recover import recover
 from orchestrator.engine.register import remove
 from orchestrator.engine.retain import retain
 from orchestrator.ids import new_ulid
+from orchestrator.queue.local import LocalQueue
 from orchestrator.store import events, gates, runs
+from orchestrator.store.crons import TIMED
 from orchestrator.store.database import Database
 from orchestrator.store.retention import Keep
+from orchestrator.workers.pool import Pool
+from orchestrator.workers.worker import Worker
 from tests.engine.flows import NOW, URL, Flows, a_function
 
 DEBOUNCE = {"period": "5s", "timeout": "12s"}
@@ -229,3 +235,19 @@ def test_an_invocation_does_not_wait(database: Database) -> None:
         flows.match()
 
     assert {"queued": 2} == flows.statuses()
+
+
+def test_a_run_that_a_timer_starts_is_nobody_elses_while_it_waits_for_a_thread(database: Database) -> None:
+    flows = debounced(database)
+    flows.receive(1)
+    flows.clock.advance(timedelta(seconds=5))
+    pool = Pool[Held](1)
+    pool.begin(lambda _: None)
+    worker = Worker(flows.parts, LocalQueue(flows.clock), pool)
+
+    worker._fire_all(flows.jobs(*TIMED))
+    flows.clock.advance(timedelta(seconds=20))
+    worker.beat()
+    flows.clock.advance(timedelta(seconds=20))
+
+    assert 0 == recover(flows.parts)

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import orjson
 import pytest
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
-from orchestrator.engine.limit import set_concurrency
+from orchestrator.core.override import Overrides, Starts
+from orchestrator.engine.limit import StartsWithin, change, set_concurrency
 from orchestrator.errors import NotFoundError, RequestError
-from orchestrator.store import allowances, functions
+from orchestrator.protocol.function_config import read_function
+from orchestrator.store import allowances, functions, overrides
 from orchestrator.store.database import Database
+from orchestrator.store.functions import Declared
 from orchestrator.store.tables import audit
 from tests.engine.flows import Flows, a_function
+from tests.store.factories import PATIENCE
 
 SLUG = "app-fn"
 TWO = [{"limit": 2}, {"limit": 1, "key": "event.data"}]
@@ -80,3 +88,67 @@ def test_what_does_not_exist_has_no_limit(database: Database) -> None:
 
     with pytest.raises(NotFoundError):
         set_concurrency(flows.parts, "app-none", 5, None)
+
+
+def meanwhile(database: Database, open_one: Callable[[Connection], object], other: Callable[[], object]) -> None:
+    """Do the other thing while a transaction is open, which is committed when that has had to wait, or is done."""
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as conn:
+            open_one(conn)
+            running = pool.submit(other)
+            wait([running], timeout=0.5)
+        running.result(PATIENCE)
+
+
+def test_what_an_operator_wants_while_an_app_is_synced_is_not_lost(concurrent: Database) -> None:
+    flows = Flows(concurrent, a_function(concurrency=[{"limit": 2}]))
+    with concurrent.read() as conn:
+        [app] = functions.all_apps(conn)
+    config = a_function(concurrency=[{"limit": 3}])
+    function = replace(read_function(config, "the function"), slug=SLUG)
+    declared = [Declared(function, orjson.dumps(config).decode(), "another")]
+
+    meanwhile(
+        concurrent,
+        lambda conn: functions.save_functions(conn, app.id, declared, flows.clock.now()),
+        lambda: set_concurrency(flows.parts, SLUG, 7, None),
+    )
+
+    assert [7] == allowed(concurrent)
+
+
+def test_an_app_that_is_synced_while_an_operator_limits_it_is_limited_and_has_a_version_of_its_own(
+    concurrent: Database,
+) -> None:
+    flows = Flows(concurrent, a_function())
+    with concurrent.read() as conn:
+        before = functions.function(conn, SLUG)
+    assert before is not None
+
+    meanwhile(
+        concurrent,
+        lambda conn: allowances.impose(conn, before.id, 4),
+        lambda: flows.declare(a_function(retries=1)),
+    )
+
+    with concurrent.read() as conn:
+        after = functions.function(conn, SLUG)
+    assert after is not None
+    assert ([4], 4, before.version + 2) == (allowed(concurrent), after.imposed, after.version)
+
+
+def test_what_two_operators_want_of_starts_at_once_counts_both(concurrent: Database) -> None:
+    flows = Flows(concurrent, a_function())
+    ten = Starts(10, timedelta(minutes=1))
+
+    def limit_both(conn: Connection) -> None:
+        stored = functions.function(conn, SLUG, lock=True)
+        assert stored is not None
+        overrides.save(conn, stored.id, Overrides(throttle=ten), flows.clock.now())
+
+    meanwhile(concurrent, limit_both, lambda: change(flows.parts, SLUG, [StartsWithin("rate_limit", ten)]))
+
+    with concurrent.read() as conn:
+        stored = functions.function(conn, SLUG)
+    assert stored is not None
+    assert Overrides(ten, ten) == overrides.read(stored.overrides)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from threading import Barrier
 
 import pytest
 
 from orchestrator.core.effect import Status
+from orchestrator.core.event import Event
 from orchestrator.core.message import Asked, Returned, SleepAsked, StepDone, StepPlanned, WaitAsked
 from orchestrator.drivers.base import Answer, Call
 from orchestrator.engine.branch import Held
+from orchestrator.engine.ingest import Ingest
 from orchestrator.engine.match import match
 from orchestrator.engine.work import take, work
+from orchestrator.ids import ulid_at, ulid_moment
 from orchestrator.store import jobs, runs
 from orchestrator.store.database import Database
 from tests.engine.world import MINUTE, NOW, World, waits
@@ -56,6 +61,37 @@ def test_of_the_runs_that_one_event_resumes_some_are_held_and_the_rest_announced
     assert (2, {jobs.RESUME}, 3) == (len(held), {one.lease.kind for one in held}, announced)
     assert [Status.COMPLETED] * 5 == ended(world, run_ids)
     assert [] == world.states()
+
+
+def naps_and_looks_back(call: Call) -> Answer:
+    """A function that sleeps for a minute, and then takes the event `go` also if it has come before."""
+    if "w" in call.memo:
+        return Answer(Returned(None, call.attempt, call.memo["w"]), request_version=2)
+    if call.memo:
+        asked = WaitAsked("w", "w", "WaitForEvent", "go", NOW + timedelta(hours=1), look_back=True)
+        return Answer(Asked(None, call.attempt, (asked,)), request_version=2)
+    return Answer(Asked(None, call.attempt, (SleepAsked("z", "z", "Sleep", NOW + MINUTE),)), request_version=2)
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(1, Status.COMPLETED), (-1, Status.RUNNING)])
+@pytest.mark.parametrize("function", [waits, naps_and_looks_back])
+def test_whether_an_event_came_after_the_runs_own_is_told_by_our_clock_and_not_by_the_senders(
+    world: World, function: Callable[[Call], Answer], seconds: int, status: Status
+):
+    """SDKs name events by their own clocks: here a slow one names what comes later, a fast one what came before."""
+    world.driver.answer = function
+    world.start()
+    world.work()
+    named = int(ulid_moment(world.event_id).timestamp() * 1000) - 60_000 * seconds
+    event = Event(ulid_at(named, bytes(10)), "go", "{}", named, NOW + timedelta(seconds=seconds))
+
+    Ingest(world.parts).accept([event])
+    world.start()
+    world.clock.advance(MINUTE)
+    for _ in range(4):
+        world.work_on([hint.job_id for hint in world.due()])
+
+    assert status is world.run.status
 
 
 def test_an_event_that_several_workers_match_at_once_resumes_each_run_once(world: World):

@@ -162,6 +162,27 @@ def test_a_run_that_goes_on_lets_those_who_wait_go_first_after_its_turn(hall: Ha
     assert changes == sum(one != other for one, other in itertools.pairwise(hall.called))
 
 
+@pytest.mark.parametrize("options", [WHOLE_RUN, '"concurrency":{"fn":[{"limit":1}],"step":[{"limit":5}]}'])
+def test_a_run_with_the_slot_of_a_whole_run_goes_on_though_others_wait_for_it(database: Database, options: str):
+    hall = Hall(database, options)
+    hall.another()
+    [first, second] = hall.begin()
+    slow = steps(3, hall, timedelta(milliseconds=600))
+
+    def answer(call: Call) -> Answer:
+        if len(hall.called) == 1:
+            work(hall.parts, second)
+        return slow(call)
+
+    hall.then = answer
+    work(hall.parts, first)
+    hall.drain()
+
+    assert ["completed", "completed"] == hall.statuses()
+    assert [hall.run_of(0).id] * 4 + [hall.run_of(1).id] * 4 == hall.called
+    assert {(0, 0)} == set(hall.levels())
+
+
 def test_it_goes_on_without_a_hop_where_nobody_waits(hall: Hall):
     [held] = hall.begin()
     hall.then = steps(3, hall, timedelta(milliseconds=600))

@@ -127,6 +127,30 @@ def test_an_attempt_that_comes_after_the_time_is_not_made(world: World):
     assert (Status.CANCELLED, 1) == (world.run.status, len(called))
 
 
+def test_one_at_which_the_database_went_away_is_done_all_the_same(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.driver.answer = naps
+    timed(world, finish="5m")
+    for held in match(world.parts, world.heard.take(), room=1):
+        work(world.parts, held)
+    world.clock.advance(timedelta(minutes=5))
+    with monkeypatch.context() as broken:
+        broken.setattr("orchestrator.engine.expire.settle", away)
+        broken.setattr("orchestrator.engine.work.crashed", away)
+        work_in_order(world, jobs.RUN_TIMEOUT)
+
+    for _ in range(6):
+        world.clock.advance(timedelta(seconds=10))
+        world.parts.holdings.beat(world.clock.now())
+        world.recover()
+    work_in_order(world, jobs.RUN_TIMEOUT)
+
+    assert Status.CANCELLED is world.run.status
+
+
+def away(*_: object, **__: object) -> None:
+    raise OSError("the database went away")
+
+
 def test_a_run_that_ended_in_time_leaves_nothing(world: World):
     timed(world, start="10s", finish="10s")
     world.start()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from orchestrator.clock import SettableClock
+from orchestrator.queue import local
 from orchestrator.queue.local import LocalQueue
 from orchestrator.store import gates, jobs
 from orchestrator.store.jobs import Hint
@@ -68,6 +69,16 @@ def test_timers_and_answers_that_are_due_go_before_a_crowd_of_calls(queue: Local
     assert ([10, 11], 20) == (first, queue.depth + 1)
     assert [8, 7] == queue.due(2)
     assert [12] == queue.due(1)
+
+
+def test_what_is_due_is_bounded_but_for_what_goes_before_a_crowd(queue: LocalQueue, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(local, "MOST_DUE", 3)
+    queue.announce([hint(number) for number in range(10, 20)])
+    queue.announce([hint(number, jobs.MATCH) for number in range(20, 30)])
+    queue.announce([hint(7, jobs.WAKE), Hint(8, jobs.CALL, NOW, priority=5), hint(9)])
+
+    assert [7, 8, 10, 11, 12] == queue.due(100)
+    assert [20, 21, 22] == queue.matches(100)
 
 
 def test_what_is_given_back_comes_next_in_its_order(queue: LocalQueue):

@@ -22,6 +22,7 @@ from orchestrator.sdk.function import Registry
 from orchestrator.sdk.options import Options, Retry
 from orchestrator.sdk.tasks import TaskCall, Ticket
 from orchestrator.sdk.triggers import Event
+from orchestrator.store import jobs
 from orchestrator.store import steps as stored_steps
 from orchestrator.store.database import Database
 from tests.sdk.local_world import LocalWorld
@@ -175,6 +176,53 @@ def test_when_the_worker_dies_the_task_is_sent_anew_at_once_and_what_it_did_last
     world.finish(dead, "from the dead")
     world.finish(second, "second")
     assert "second" == world.output(event)
+
+
+def gone(*_: object, **__: object) -> None:
+    raise OSError("the database went away")
+
+
+@pytest.mark.parametrize("name", ["_load", "enter"])
+def test_a_claim_that_the_database_breaks_off_is_prolonged_no_more(
+    make: Make, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    world = make(fn)
+    event = world.send("fn")
+    world.settle()
+    with monkeypatch.context() as broken:
+        broken.setattr(steps, name, gone)
+        with pytest.raises(OSError, match="away"):
+            world.claim()
+
+    lost(world)
+
+    world.finish(world.claimed(), "second")
+    assert "second" == world.output(event)
+
+
+def test_a_task_that_could_not_be_given_back_is_prolonged_no_more(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = make(fn)
+    event = world.send("fn")
+    world.settle()
+    taken = world.claimed()
+    with monkeypatch.context() as broken:
+        broken.setattr(jobs, "rest", gone)
+        with pytest.raises(OSError, match="away"):
+            steps.give_back(world.parts, taken)
+
+    lost(world)
+
+    world.finish(world.claimed(), "second")
+    assert "second" == world.output(event)
+
+
+def lost(world: TaskWorld) -> None:
+    """Let a minute pass as a worker does that lives, with its heartbeats and its looks at what ran out."""
+    for _ in range(6):
+        world.clock.advance(timedelta(seconds=10))
+        world.parts.holdings.beat(world.now)
+        recover(world.parts)
+    world.settle()
 
 
 def test_a_task_that_kills_its_workers_fails_the_run(make: Make) -> None:
