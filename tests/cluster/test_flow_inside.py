@@ -168,7 +168,8 @@ def numbers(seen: Seen, kind: str) -> list[int]:
 
 def test_no_more_steps_are_in_at_once_than_limits_by_key_and_in_all_allow(seen: Seen) -> None:
     assert (3, list(range(80))) == (seen.most("keyed"), numbers(seen, "keyed"))
-    assert 2 == max(seen.most("keyed", user=user) for user in USERS)
+    # Users take turns, so that there may be no moment at which one has both of theirs.
+    assert {1, 2} >= {seen.most("keyed", user=user) for user in USERS}
 
 
 def test_no_more_runs_are_under_way_than_a_limit_on_whole_runs_allows(seen: Seen) -> None:
