@@ -10,7 +10,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 BROKERS := quorum rediss sqs sqs-given none
 # All of these modules, on RabbitMQ and Redis.
 RUN_LOOP := tests/wire/test_run_loop.py tests/wire/test_run_failures.py tests/wire/test_run_ends.py
-FLOW := tests/wire/test_flow_admission.py tests/wire/test_flow_concurrency.py
+FLOW := tests/wire/test_flow_admission.py tests/wire/test_flow_concurrency.py tests/wire/test_timeouts.py
 
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help

@@ -14,8 +14,9 @@ Written by `make routes` from what the server serves; a test compares the two, a
 with wrong ones, with one that is too narrow, and with the right one. [Keys and tokens](security.md) tells what the
 credentials are, [the API](api.md) how requests and answers look. `/api/v2` answers as `/v2` does.
 
-The signing key's token opens every route. Where the table names a scope, an API token with that scope does, too.
-In `orchestrator dev` no route asks for anything.
+The signing key's token opens every route that names it or a scope; where it is a scope, an API token with that scope
+does, too. Routes that want a login are pages for people, and take no token; `POST /login` is how they get one, by name
+and password. In `orchestrator dev` no route asks for anything.
 
 """
 

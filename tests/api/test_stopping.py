@@ -71,7 +71,7 @@ def test_clients_that_wait_for_an_output_do_not_keep_a_server_from_ending(two: G
     two.process.send_signal(signal.SIGTERM)
     answers = [client.getresponse() for client in clients]
 
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 4  # the grace, which they would have taken, is 8
     assert {(307, path, "1")} == {(it.status, it.headers["Location"], it.headers["Retry-After"]) for it in answers}
     # How long an interpreter takes to end says more about the machine; the grace that they would have taken is 8 s.
     assert 0 == two.process.wait(PATIENCE)

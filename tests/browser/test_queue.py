@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import os
+import re
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
 
 import inngest
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, expect
 from sqlalchemy import select
 
 from orchestrator.engine.bury import bury
@@ -154,6 +156,22 @@ def test_it_says_why_jobs_wait_and_leads_to_who_is_in_the_way(busy: Busy, open_p
     why.locator("a[href^='/runs/']").first.click()
 
     expect(page.get_by_role("heading", level=1)).to_contain_text("Running")
+
+
+def test_it_tells_of_workers_present_and_gone_and_how_database_and_broker_are(busy: Busy, open_page: Open) -> None:
+    page = open_page(busy.server.url + "/queue")
+
+    def section(name: str) -> Locator:
+        return page.locator("section").filter(has=page.get_by_role("heading", name=name, exact=True))
+
+    alive, gone = (section("Workers").get_by_role("row").filter(has_text=state) for state in ("Alive", "Vanished"))
+    expect(alive).to_contain_text(re.compile(r"Charge <img.*3 of 100", re.DOTALL))
+    expect(alive).to_contain_text(f"process {os.getpid()}")
+    expect(gone).to_contain_text("worker-2.internal")
+    expect(gone).to_contain_text("went back into the queue")
+    expect(section("Database")).to_contain_text("Reachable")
+    expect(section("Database")).to_contain_text("sqlite 3.")
+    expect(section("Broker")).to_contain_text("Everything is in one process here")
 
 
 def test_an_open_page_shows_what_comes_by_itself(server: Server, shop: Shop, open_page: Open) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from datetime import datetime
 
+import inngest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open
 from tests.browser.shop import Shop
-from tests.wire.harness import Server
+from tests.wire.harness import App, Server
 
 
 def span(begin: str, end: str) -> float:
@@ -30,6 +31,29 @@ def test_a_filter_that_is_chosen_stands_in_the_address(server: Server, shop: Sho
 
     assert {"Ship an order"} == set(rows(page))
     assert page.get_by_role("checkbox", name="Failed").is_checked()
+
+
+def test_runs_of_an_app_and_of_a_span_of_time_are_chosen_by_the_form(
+    server: Server, shop: Shop, open_page: Open
+) -> None:
+    annex = App(server.url, "annex", server.keys)
+
+    @annex.function("sweep", "annex/closed", name="Sweep the floor")
+    def sweep(ctx: inngest.ContextSync) -> None:
+        return None
+
+    annex.serve([sweep])
+    server.ended(server.send("annex/closed"))
+    page = open_page(f"{server.url}/runs")
+
+    page.get_by_label("App", exact=True).select_option("annex")
+    page.wait_for_url(re.compile("app=annex"))
+    of_annex = rows(page)
+    page.get_by_label("Time", exact=True).select_option("1h")
+    page.wait_for_url(re.compile("app=annex.*span=1h|span=1h.*app=annex"))
+    annex.stop()
+
+    assert ["Sweep the floor"] == of_annex == rows(page)
 
 
 def test_a_search_by_an_expression_finds_runs_and_a_wrong_one_is_told(

@@ -83,6 +83,12 @@ def test_a_failure_ends_it_with_its_code_and_each_line_says_what_to_do(orchestra
     assert "orchestrator keys new" in lines["event keys"]
 
 
+def test_dev_needs_neither_keys_nor_database_nor_broker(orchestrator: Run) -> None:
+    found = look(orchestrator, "--mode", "dev")
+
+    assert dict.fromkeys(("keys", "database", "broker"), ("ok", "none needed in dev -> ")) == found
+
+
 def test_keys_that_are_easily_guessed_or_the_same_twice_are_told(orchestrator: Run) -> None:
     short = {"ORCHESTRATOR_SIGNING_KEY": "abcd", "ORCHESTRATOR_EVENT_KEYS": "short"}
 

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -269,10 +269,16 @@ class Shop:
 
     def send(self, name: str, **data: object) -> str:
         """Take one event in; returns its id."""
+        [event_id] = self.send_all(name, [data])
+        return event_id
+
+    def send_all(self, name: str, data: Sequence[Mapping[str, object]]) -> list[str]:
+        """Take events in together; returns their ids."""
         now = self.parts.clock.now()
-        event = Event(new_ulid(), name, orjson.dumps(data).decode(), int(now.timestamp() * 1000), now)
-        self._ingest.accept([event])
-        return event.id
+        ts = int(now.timestamp() * 1000)
+        events = [Event(new_ulid(), name, orjson.dumps(it).decode(), ts, now) for it in data]
+        self._ingest.accept(events)
+        return [event.id for event in events]
 
     def ended(self, event_id: str, seconds: float = 60) -> runs.StoredRun:
         """Wait for the end of the event's one run."""
