@@ -10,6 +10,7 @@ from marshmallow import Schema, fields, validate
 
 from orchestrator.core.effect import StepStatus
 from orchestrator.engine.rerun import FromStep
+from orchestrator.errors import RequestError
 
 #: Step names are cut there.
 MAX_STEP = 1024
@@ -179,4 +180,7 @@ def from_step_of(body: Mapping[str, Any]) -> FromStep | None:
     if wanted is None:
         return None
     given = wanted.get("input")
-    return FromStep(wanted["step_id"], json.dumps(given) if given is not None else None)
+    try:
+        return FromStep(wanted["step_id"], json.dumps(given) if given is not None else None)
+    except RecursionError:
+        raise RequestError("from_step.input is nested too deeply") from None
