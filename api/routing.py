@@ -88,9 +88,12 @@ class UlidConverter(BaseConverter):
 
 
 class SlugConverter(BaseConverter):
-    """A function's slug, which may have slashes in it; what comes after it in a path is no part of it."""
+    """A function's slug, which may have slashes in it; what comes after it in a path is no part of it.
 
-    regex = "(?!.*/(?:pause|resume)$)[^/].*?"
+    None has a zero byte, which databases refuse instead of finding nothing.
+    """
+
+    regex = r"(?!.*\x00)(?!.*/(?:pause|resume)$)[^/].*?"
     part_isolating = False
 
 

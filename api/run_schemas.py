@@ -8,6 +8,7 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
+from orchestrator.api.schemas import PLAIN
 from orchestrator.core.effect import StepStatus
 from orchestrator.engine.rerun import FromStep
 from orchestrator.errors import RequestError
@@ -148,11 +149,16 @@ class FromStepBody(Schema):
 
     step_id = fields.String(
         required=True,
-        validate=validate.Length(
-            1, MAX_STEP, error=f"must be the id or the name of a step, of 1 to {MAX_STEP} characters"
+        validate=validate.Regexp(
+            rf"[^\0]{{1,{MAX_STEP}}}\Z", error=f"must be the id or the name of a step, of 1 to {MAX_STEP} characters"
         ),
         error_messages={"required": "is missing: it must be the id or the name of a step"},
-        metadata={"description": "The step's id, or its name if only one has it"},
+        metadata={
+            "description": "The step's id, or its name if only one has it",
+            "minLength": 1,
+            "maxLength": MAX_STEP,
+            "pattern": PLAIN,
+        },
     )
     input = fields.List(
         fields.Raw(allow_none=True),
