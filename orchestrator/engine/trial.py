@@ -58,7 +58,10 @@ class Runs:
 
     def _output(self, run: Candidate) -> Any:
         text = windows.large_output(self.conn, run.id) if run.output.large else run.output.text
-        return orjson.loads(text) if text is not None else None
+        try:
+            return orjson.loads(text) if text is not None else None
+        except orjson.JSONDecodeError as error:  # a number beyond a float, such as Python writes
+            raise ExpressionError(f"its output cannot be read: {error}") from None
 
 
 class Events:

@@ -148,3 +148,14 @@ def test_the_jobs_of_a_run_are_what_is_to_be_done_for_it(client: FlaskClient, wo
 @pytest.mark.parametrize(("run_id", "status"), [(NOBODY, 404), ("x", 400)])
 def test_no_run_has_no_jobs(client: FlaskClient, run_id: str, status: int) -> None:
     assert status == client.get(f"/v1/runs/{run_id}/jobs").status_code
+
+
+def test_an_output_that_cannot_be_read_is_told_beside_what_was_found(world: World, client: FlaskClient) -> None:
+    wanted = world.finished(world.event(), Status.COMPLETED, '{"n":7}')
+    strange = world.finished(world.event(), Status.COMPLETED, f'{{"n":{"7" * 400}}}')
+
+    answer = client.get("/v1/runs", query_string={"query": "output.n == 7"})
+
+    assert 200 == answer.status_code, answer.get_json()
+    assert [wanted] == [run["run_id"] for run in answer.get_json()["data"]]
+    assert f"run {strange}: its output cannot be read" in answer.get_json()["page"]["error"]
