@@ -1,4 +1,4 @@
-"""Python writes whole numbers of any length, which no float holds: an event that carries one is matched all the same."""
+"""Python writes whole numbers that no float holds: an event that carries one is matched all the same."""
 
 from __future__ import annotations
 
