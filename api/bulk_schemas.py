@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate
 
 from orchestrator.api.run_queries import Fingerprint
-from orchestrator.api.schemas import MAX_EVENTS, MAX_NAME, ULID_PATTERN, Flag, Moment, Whole
+from orchestrator.api.schemas import MAX_EVENTS, MAX_NAME, PLAIN, ULID_PATTERN, Flag, Moment, Whole, check_name
 from orchestrator.core.effect import Status
 from orchestrator.engine.bulk import MOST_RATE
 from orchestrator.ids import is_ulid
@@ -28,7 +28,7 @@ def _check_order(value: str) -> None:
 
 
 def _names(what: str) -> Any:
-    name = fields.String(validate=validate.Length(1, MAX_NAME, error=f"must have 1 to {MAX_NAME} characters"))
+    name = fields.String(validate=check_name, metadata={"minLength": 1, "maxLength": MAX_NAME, "pattern": PLAIN})
     return fields.List(
         name,
         load_default=list,

@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, quote
 
+import msgspec
 import orjson
 from itsdangerous import BadData, SignatureExpired, URLSafeTimedSerializer
 
@@ -168,29 +169,50 @@ def outcome_of(ended: Ended) -> Outcome:
     if ended.status is Status.COMPLETED:
         return _replayed(ended.output or "null")
     if ended.status is Status.FAILED:
-        error = orjson.loads(ended.error or "{}")
         # Whoever waits is a stranger: the traceback is for those who can read the run.
-        return _refused(500, f"{error.get('name') or 'Error'}: {error.get('message') or ''}"[:1000])
+        return _refused(500, _failure(ended.error or "{}"))
     return _refused(410, f"the run was {ended.status.value}")
 
 
+class _Error(msgspec.Struct):
+    name: str | None = None
+    message: str | None = None
+
+
+class _Response(msgspec.Struct):
+    """What an endpoint returned.  Values that are handed on stay the text they are: not every reader takes them."""
+
+    status: int
+    body: msgspec.Raw
+    headers: msgspec.Raw = msgspec.Raw()
+
+
+def _failure(text: str) -> str:
+    try:
+        error = msgspec.json.decode(text, type=_Error)
+    except (msgspec.MsgspecError, RecursionError):
+        return "the run failed"
+    return f"{error.name or 'Error'}: {error.message or ''}"[:1000]
+
+
 def _replayed(output: str) -> Outcome:
-    value = orjson.loads(output)
-    if not isinstance(value, dict) or not isinstance(value.get("status"), int) or "body" not in value:
+    try:
+        found = msgspec.json.decode(output, type=_Response)
+        body = bytes(found.body)
+        text = msgspec.json.decode(body, type=str).encode() if body.startswith(b'"') else body
+        headers = dict(_headers(found.headers))
+    except (msgspec.MsgspecError, RecursionError):
         return Outcome(200, {"Content-Type": "application/json"}, output.encode())
-    status = value["status"] if 200 <= value["status"] <= 599 else 200
-    body = value["body"]
-    text = body.encode() if isinstance(body, str) else orjson.dumps(body)
-    given = value["headers"] if isinstance(value.get("headers"), dict) else {}
-    headers = {
-        name: text_of
-        for name, text_of in given.items()
-        if isinstance(text_of, str)
-        and name.lower() not in _OURS
-        and _NAME.fullmatch(name)
-        and _VALUE.fullmatch(text_of)
-    }
-    return Outcome(status, headers, text)
+    return Outcome(found.status if 200 <= found.status <= 599 else 200, headers, text)
+
+
+def _headers(given: msgspec.Raw) -> Iterator[tuple[str, str]]:
+    members = msgspec.json.decode(given, type=dict[str, msgspec.Raw]) if bytes(given).startswith(b"{") else {}
+    for name, raw in members.items():
+        if bytes(raw).startswith(b'"') and name.lower() not in _OURS and _NAME.fullmatch(name):
+            value = msgspec.json.decode(raw, type=str)
+            if _VALUE.fullmatch(value):
+                yield name, value
 
 
 def _refused(status: int, sentence: str) -> Outcome:

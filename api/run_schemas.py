@@ -8,8 +8,10 @@ from typing import Any
 
 from marshmallow import Schema, fields, validate
 
+from orchestrator.api.schemas import PLAIN
 from orchestrator.core.effect import StepStatus
 from orchestrator.engine.rerun import FromStep
+from orchestrator.errors import RequestError
 
 #: Step names are cut there.
 MAX_STEP = 1024
@@ -147,11 +149,16 @@ class FromStepBody(Schema):
 
     step_id = fields.String(
         required=True,
-        validate=validate.Length(
-            1, MAX_STEP, error=f"must be the id or the name of a step, of 1 to {MAX_STEP} characters"
+        validate=validate.Regexp(
+            rf"[^\0]{{1,{MAX_STEP}}}\Z", error=f"must be the id or the name of a step, of 1 to {MAX_STEP} characters"
         ),
         error_messages={"required": "is missing: it must be the id or the name of a step"},
-        metadata={"description": "The step's id, or its name if only one has it"},
+        metadata={
+            "description": "The step's id, or its name if only one has it",
+            "minLength": 1,
+            "maxLength": MAX_STEP,
+            "pattern": PLAIN,
+        },
     )
     input = fields.List(
         fields.Raw(allow_none=True),
@@ -179,4 +186,7 @@ def from_step_of(body: Mapping[str, Any]) -> FromStep | None:
     if wanted is None:
         return None
     given = wanted.get("input")
-    return FromStep(wanted["step_id"], json.dumps(given) if given is not None else None)
+    try:
+        return FromStep(wanted["step_id"], json.dumps(given) if given is not None else None)
+    except RecursionError:
+        raise RequestError("from_step.input is nested too deeply") from None

@@ -70,7 +70,8 @@ def _is_order(value: str) -> None:
         raise ValidationError("must be the id (a ULID) of a cancellation")
 
 
-def _is_name(value: str) -> None:
+def check_name(value: str) -> None:
+    """Raise `ValidationError` for what is no name of anything."""
     if not 0 < len(value) <= MAX_NAME or "\0" in value:
         raise ValidationError(f"must be a name of 1 to {MAX_NAME} characters")
 
@@ -87,7 +88,7 @@ class EventsQuery(Schema):
         },
     )
     name = fields.String(
-        validate=_is_name,
+        validate=check_name,
         metadata={"description": "Only events of this name", "minLength": 1, "maxLength": MAX_NAME, "pattern": PLAIN},
     )
     received_after = Moment(metadata={"description": "Only events received then or later"})
@@ -122,14 +123,14 @@ class CancellationBody(Schema):
 
     app_id = fields.String(
         required=True,
-        validate=_is_name,
+        validate=check_name,
         error_messages={"required": "is missing: it must be the name of an app"},
         metadata={"description": "The app's name", "minLength": 1, "maxLength": MAX_NAME, "pattern": PLAIN},
     )
     function_id = fields.String(
         load_default=None,
         allow_none=True,
-        validate=_is_name,
+        validate=check_name,
         metadata={
             "description": "The function's id in the app, or its slug; without it: every function of the app",
             "minLength": 1,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import orjson
 from flask import Response, request
 
@@ -143,9 +144,13 @@ def send_event() -> Response:
     return go(f"/events/{event_id}", f"{name} is sent")
 
 
+class _Payload(msgspec.Struct):
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
 def data_of(payload: str) -> str:
     """The data of an event as a form takes them."""
-    return orjson.dumps(orjson.loads(payload).get("data"), option=orjson.OPT_INDENT_2).decode()
+    return msgspec.json.format(bytes(msgspec.json.decode(payload, type=_Payload).data), indent=2).decode()
 
 
 def _json(data: str) -> bytes:

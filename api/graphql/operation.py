@@ -87,11 +87,17 @@ def read_asked(body: bytes) -> Asked:
 
 
 def _has_zero(value: object) -> bool:
-    if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(map(_has_zero, value)) or any(map(_has_zero, value.values()))
-    return isinstance(value, list) and any(map(_has_zero, value))
+    left = [value]  # not by recursion: what orjson reads may be nested deeper than Python calls itself
+    while left:
+        found = left.pop()
+        if isinstance(found, str):
+            if "\0" in found:
+                return True
+        elif isinstance(found, dict):
+            left += [*found, *found.values()]
+        elif isinstance(found, list):
+            left += found
+    return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -42,8 +43,11 @@ def listed(page: ListPage) -> Response:
 
 
 def cut(items: Sequence[T], ids: Sequence[str], after: str | None, limit: int) -> tuple[Sequence[T], str | None]:
-    """A page of a short list whose rows are known by ids: those after the row `after`, and the cursor of the rest."""
-    begin = ids.index(after) + 1 if after in ids else 0
+    """A page of a short list in the order of its rows' ids: those after `after`, and the cursor of the rest.
+
+    The row that a cursor names may be gone by now.
+    """
+    begin = bisect_right(ids, after) if after is not None else 0
     shown = items[begin : begin + limit]
     return shown, ids[begin + limit - 1] if len(items) > begin + limit else None
 

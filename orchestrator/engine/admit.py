@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import orjson
-
 from orchestrator.core.admission import MAX_KEY_SHOWN, Asked, Skip, asked
 from orchestrator.core.effect import Status
 from orchestrator.core.function import Function
@@ -24,6 +22,7 @@ from orchestrator.engine.pause import invoke_error
 from orchestrator.engine.rate import Rates
 from orchestrator.engine.singleton import Singletons
 from orchestrator.engine.throttle import Throttles
+from orchestrator.expressions.stored import value_of
 from orchestrator.ids import new_ulid
 from orchestrator.store import events, gates, skips
 from orchestrator.store.apply import Holder, answer_invoker
@@ -67,7 +66,7 @@ def batch_start(
     paused: bool = False,
 ) -> Start:
     """The start of a batch; keys are those of its first event."""
-    data = orjson.loads(first.payload)
+    data = value_of(first.payload)
     of, _ = asked(function, data, paused=paused)
     new = NewRun(new_ulid(), function_id, version, first.id, first.name, Status.QUEUED, queued_at=by.now)
     run, _ = with_limits(replace(new, batch_id=filling.batch_id), function, data)

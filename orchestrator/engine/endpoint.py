@@ -13,9 +13,9 @@ import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from orchestrator.core.effect import Status
+from orchestrator.core.effect import Status, StepStatus
 from orchestrator.core.event import Event
-from orchestrator.core.message import Checkpointed
+from orchestrator.core.message import Asked, Checkpointed, DeferDropped, DiscoveryAsked, Returned, StepDone, Threw
 from orchestrator.drivers.reach import blocked
 from orchestrator.engine.call import hand_on
 from orchestrator.engine.checkpoint import memoise, stale
@@ -25,7 +25,7 @@ from orchestrator.errors import ConflictError, NotFoundError, RequestError
 from orchestrator.ids import named_uuid, new_ulid
 from orchestrator.protocol.endpoint import HTTP_REQUEST, NewRun, Report, app_url, is_endpoint
 from orchestrator.protocol.function_config import read_function
-from orchestrator.store import endpoints, events, functions, jobs, runs
+from orchestrator.store import endpoints, events, functions, jobs, runs, steps
 from orchestrator.store.database import Connection, IntegrityError
 from orchestrator.store.disturbance import undisturbed
 from orchestrator.store.functions import Declared, StoredFunction
@@ -61,13 +61,15 @@ def begin(parts: Parts, new: NewRun) -> Begun:
 def report(parts: Parts, run_id: str, told: Report) -> None:
     """Apply what the SDK did for a run that it holds; steps are memoised once however often they are reported.
 
-    Raises `NotFoundError` when there is no such run, and `ConflictError` when the SDK holds it no more.
+    Raises `NotFoundError` when there is no such run, and `ConflictError` when the SDK holds it no more and has news.
     """
     if isinstance(told, Checkpointed):
         until = parts.clock.now() + parts.settings.endpoint_silence
         memoise(parts, run_id, told.ops, lambda conn: endpoints.held(conn, run_id), until)
         return
-    loaded, lease = _load(parts, run_id)
+    loaded, lease = _load(parts, run_id, told)
+    if lease is None:
+        return
     attempts = parts.versions.read(loaded).function.max_attempts
     applied, _ = settle(parts, lease, loaded, replace(told, attempt=lease.attempt), attempts)
     if not applied.accepted:
@@ -76,14 +78,29 @@ def report(parts: Parts, run_id: str, told: Report) -> None:
         hand_on(parts, applied.lease)
 
 
-def _load(parts: Parts, run_id: str) -> tuple[Loaded, Lease]:
+def _load(parts: Parts, run_id: str, told: Asked | Returned | Threw) -> tuple[Loaded, Lease | None]:
+    """The run, and the lease under which the SDK holds it; None: all that it tells was taken before."""
     with parts.database.read() as conn:
         loaded, lease = runs.load(conn, run_id), endpoints.held(conn, run_id)
-    if loaded is None:
-        raise NotFoundError(f"there is no run {run_id}")
-    if lease is None:
-        raise stale(run_id)
+        if loaded is None:
+            raise NotFoundError(f"there is no run {run_id}")
+        if lease is None and not _taken(conn, run_id, told):
+            raise stale(run_id)
     return loaded, lease
+
+
+def _taken(conn: Connection, run_id: str, told: Asked | Returned | Threw) -> bool:
+    """Whether a report tells of nothing new: SDKs send again what ended their hold where the answer was lost."""
+    if isinstance(told, Returned):
+        ended = endpoints.ended(conn, [run_id])[run_id]
+        return ended is not None and ended.status is Status.COMPLETED and ended.output == told.output
+    if isinstance(told, Threw):
+        return False
+    ops = [op for op in told.ops if not isinstance(op, DiscoveryAsked | DeferDropped)]
+    known = steps.states(conn, run_id, [op.id for op in ops])
+    return all(
+        op.id in known and (not isinstance(op, StepDone) or known[op.id].status is StepStatus.COMPLETED) for op in ops
+    )
 
 
 @undisturbed

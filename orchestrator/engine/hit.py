@@ -12,6 +12,7 @@ import orjson
 from orchestrator.errors import ExpressionError
 from orchestrator.expressions.cel import compile_expression
 from orchestrator.expressions.index import term_key, value_at
+from orchestrator.expressions.stored import value_of
 from orchestrator.store import jobs, pauses
 from orchestrator.store.apply import Holder, resume_row
 from orchestrator.store.database import Connection
@@ -69,7 +70,7 @@ def hits_of(conn: Connection, event: StoredEvent) -> tuple[list[Hit], list[str]]
     for candidate in _candidates(conn, event):
         if not candidate.precedes(event.received_at, event.id):
             continue
-        value = value if value is not None else orjson.loads(event.payload)
+        value = value if value is not None else value_of(event.payload)
         try:
             if agrees(candidate, value):
                 hits.append(Hit(candidate.id, candidate.run_id, candidate.step_id, event.id))
@@ -83,7 +84,7 @@ def agrees(candidate: Candidate, event: Any) -> bool:
     """Whether an event (decoded) satisfies the condition of a pause.  Raises `ExpressionError`."""
     if not candidate.expression:
         return True
-    return compile_expression(candidate.expression).truth(orjson.loads(candidate.event), event)
+    return compile_expression(candidate.expression).truth(value_of(candidate.event), event)
 
 
 def write_hits(conn: Connection, hits: Sequence[Hit], by: Holder, room: int = 0) -> tuple[list[Lease], list[Hint]]:
@@ -126,7 +127,7 @@ def _candidates(conn: Connection, event: StoredEvent) -> Iterator[Candidate]:
     for path in pauses.paths(conn, event.name):
         key: str | None = ""
         if path:
-            value = value if value is not None else orjson.loads(event.payload)
+            value = value if value is not None else value_of(event.payload)
             key = term_key(value_at(value, tuple(orjson.loads(path))))
         if key is not None:
             yield from _with_term(conn, event, path, key)

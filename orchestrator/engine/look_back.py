@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import orjson
-
 from orchestrator.engine.branch import Branch
 from orchestrator.engine.hit import Hit, agrees, write_hits
 from orchestrator.engine.parts import Parts
 from orchestrator.errors import ExpressionError
+from orchestrator.expressions.stored import value_of
 from orchestrator.ids import ulid_at
 from orchestrator.store import events, jobs, pauses
 from orchestrator.store.database import Connection
@@ -55,7 +54,7 @@ def _find(conn: Connection, pause: Candidate) -> Hit | None:
             if not pause.precedes(event.received_at, event.id):
                 continue
             try:
-                if agrees(pause, orjson.loads(event.payload)):
+                if agrees(pause, value_of(event.payload)):
                     return Hit(pause.id, pause.run_id, pause.step_id, event.id)
             except ExpressionError:
                 continue  # Matching tells of it.

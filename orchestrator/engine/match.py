@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-import orjson
-
 from orchestrator import log
 from orchestrator.core.effect import Status
 from orchestrator.core.event import FUNCTION_INVOKED, patterns
@@ -22,6 +20,7 @@ from orchestrator.engine.start import start, start_of
 from orchestrator.engine.versions import Versions
 from orchestrator.errors import ExpressionError
 from orchestrator.expressions.cel import compile_expression
+from orchestrator.expressions.stored import value_of
 from orchestrator.ids import new_ulid
 from orchestrator.store import events, functions, jobs, losses
 from orchestrator.store.database import Connection
@@ -119,7 +118,7 @@ def _agrees(listener: Listener, outcome: Outcome) -> bool:
     if not listener.expression:
         return True
     try:
-        return compile_expression(listener.expression).truth(orjson.loads(outcome.event.payload))
+        return compile_expression(listener.expression).truth(value_of(outcome.event.payload))
     except ExpressionError as error:
         outcome.warnings.append(f'trigger of "{listener.slug}": {error.message}')
         return False

@@ -16,6 +16,7 @@ from orchestrator.core.run import Decision, Run
 from orchestrator.errors import ExpressionError
 from orchestrator.expressions.cel import compile_expression
 from orchestrator.expressions.index import equality_terms
+from orchestrator.expressions.stored import value_of
 from orchestrator.ids import new_ulid
 from orchestrator.protocol import run_errors
 from orchestrator.store import functions, pauses
@@ -65,7 +66,7 @@ def cancel_pauses(run_id: str, cancels: Sequence[Cancel], event: str, now: datet
     """The pauses through which events cancel a new run; `event` is the text of the one that starts it."""
     if not cancels:
         return []
-    first = orjson.loads(event)
+    first = value_of(event)
     made = []
     for cancel in cancels:
         path, key = _term(cancel.expression, first)
@@ -115,7 +116,7 @@ def _waits(loaded: Loaded, function: StoredFunction | None, ask: WaitAsked) -> l
     looks_back = ask.look_back or (function is not None and function.wait_look_back)
     made = list[Opened]()
     for event, expression in ((ask.event, ask.expression), *ask.others):
-        path, key = _term(expression, orjson.loads(loaded.event) if expression else {})
+        path, key = _term(expression, value_of(loaded.event) if expression else {})
         about = (ask.id, event, expression, path, key)
         pause = Pause(new_ulid(), pauses.EVENT, loaded.run.id, ask.until, *about)
         made.append(Opened(pause, looks_back=looks_back, timer=not made))

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-import orjson
-
 from orchestrator import log
 from orchestrator.core.admission import asked, asks
 from orchestrator.core.effect import Status
@@ -23,6 +21,7 @@ from orchestrator.engine.outcome import Outcome, Start
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.pause import cancel_pauses, missing_function
 from orchestrator.engine.settle import tell
+from orchestrator.expressions.stored import value_of
 from orchestrator.store import events, jobs, keys, pauses, run_timeouts, runs
 from orchestrator.store import held as held_jobs
 from orchestrator.store.apply import Applied, Holder, answer_invoker, call_key
@@ -84,7 +83,7 @@ def start_of(
     asking = paused or asks(function)
     if not (asking or function.concurrency):
         return new, []
-    data = orjson.loads(event.payload)
+    data = value_of(event.payload)
     limited, warnings = with_limits(run, function, data)
     new = replace(new, run=limited)
     if not asking:

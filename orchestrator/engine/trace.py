@@ -10,6 +10,8 @@ import orjson
 
 from orchestrator.core.spans import Span, SpanPlace
 from orchestrator.core.trace import tree
+from orchestrator.errors import ExpressionError
+from orchestrator.expressions.stored import value_of
 from orchestrator.ids import is_ulid
 from orchestrator.store import batches, events, runs, traces
 from orchestrator.store.database import Connection
@@ -116,8 +118,8 @@ def _error_of(value: Any) -> SpanError:
 
 def _loaded(text: str | None) -> Any:
     try:
-        return orjson.loads(text or "{}")
-    except orjson.JSONDecodeError:
+        return value_of(text or "{}")
+    except ExpressionError:
         return {}
 
 

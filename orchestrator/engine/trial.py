@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-import orjson
-
 from orchestrator.errors import ExpressionError
 from orchestrator.expressions.search import Search
+from orchestrator.expressions.stored import value_of
 from orchestrator.store import windows
 from orchestrator.store.database import Connection
 from orchestrator.store.places import Place
@@ -58,7 +57,7 @@ class Runs:
 
     def _output(self, run: Candidate) -> Any:
         text = windows.large_output(self.conn, run.id) if run.output.large else run.output.text
-        return orjson.loads(text) if text is not None else None
+        return value_of(text) if text is not None else None
 
 
 class Events:
@@ -88,4 +87,4 @@ def _event(conn: Connection, event_id: str, payloads: dict[str, Text]) -> Any:
     if known is None:
         return None
     text = windows.large_payload(conn, event_id) if known.large else known.text
-    return orjson.loads(text) if text is not None else None
+    return value_of(text) if text is not None else None

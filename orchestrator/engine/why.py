@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
-import orjson
-
 from orchestrator.core.admission import asked
 from orchestrator.core.effect import Status
 from orchestrator.core.waiting import Facts, Reason, batched, debounced, reasons
 from orchestrator.engine import batch, debounce
 from orchestrator.engine.versions import Versions
+from orchestrator.expressions.stored import value_of
 from orchestrator.store import batches, events, functions, gates, timers, waits
 from orchestrator.store.database import Connection
 from orchestrator.store.events import StoredEvent
@@ -57,7 +56,7 @@ def why(
 
 def why_event(versions: Versions, conn: Connection, event: StoredEvent) -> list[Reason]:
     """The debounces and batches in which an event waits for a run."""
-    found, data = list[Reason](), orjson.loads(event.payload)
+    found, data = list[Reason](), value_of(event.payload)
     listeners = {it.function_id: it for it in functions.listeners(conn, [event.name])}
     for listener in listeners.values():
         function = versions.function(conn, listener.function_id, listener.version)

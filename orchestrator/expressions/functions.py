@@ -173,12 +173,13 @@ def _b64decode(value: str) -> str:
 
 def _json_parse(value: str) -> Any:
     try:
-        return json.loads(value, parse_int=_json_int, parse_constant=_json_constant)
+        return json.loads(value, parse_int=json_int, parse_constant=_json_constant)
     except ValueError:
         raise Fault("json_parse() got a text that is not JSON") from None
 
 
-def _json_int(digits: str) -> int | float:
+def json_int(digits: str) -> int | float:
+    """Read a whole number as expressions have them: of 64 bits, or as a float."""
     number = int(digits) if len(digits) <= 20 else float(digits)
     return number if -(2**63) <= number < 2**64 else float(number)
 

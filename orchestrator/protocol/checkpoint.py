@@ -16,6 +16,7 @@ import msgspec
 from orchestrator.core.message import DeferAsked, DeferDropped, StepDone
 from orchestrator.errors import RequestError, TooLargeError
 from orchestrator.protocol.ops import MAX_NAME, MAX_OPS, Circumstances, Refused, WireOp, read_op
+from orchestrator.protocol.reply import checked
 
 _DISPATCH = re.compile(r"([0-9]{1,18})-([0-9]{1,9})")
 _SDK = re.compile(r"([0-9]{1,6})(?:\.|$)")
@@ -64,8 +65,8 @@ def dispatch_text(dispatch: Dispatch) -> str:
 def read_checkpoint(body: bytes, now: datetime) -> Checkpoint:
     """Read a checkpoint.  Raises `RequestError` for the whole of it when it holds anything but steps done."""
     try:
-        found = msgspec.json.decode(body, type=_Body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        found = msgspec.json.decode(checked(body.decode()), type=_Body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(f"the checkpoint cannot be read: {error}") from None
     dispatch = _DISPATCH.fullmatch(found.qi_id)
     if dispatch is None:
@@ -99,7 +100,7 @@ def _step(wire: WireOp, now: datetime) -> Kept | None:
     except Refused as refused:
         message = msgspec.json.decode(refused.error)["message"]
         raise (RequestError(message) if refused.retryable else TooLargeError(message)) from None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise RequestError(f"the checkpoint cannot be read: {error}") from None
     assert op is None or isinstance(op, Kept)
     return op

@@ -24,7 +24,7 @@ from orchestrator.protocol import sync_limits as limits
 from orchestrator.protocol.checkpoint import only_done
 from orchestrator.protocol.function_config import ENDPOINT
 from orchestrator.protocol.ops import MAX_OPS, WireOp
-from orchestrator.protocol.reply import parse_ops
+from orchestrator.protocol.reply import checked, parse_ops
 
 #: The name of the event that such a run is for.
 HTTP_REQUEST = "inngest/http.request"
@@ -135,6 +135,8 @@ def read_new_run(body: bytes, now: datetime) -> NewRun:
     endpoint = request.fn or f"{original.method} {request.path}"
     if len(app) + 1 + len(endpoint) > limits.MAX_NAME:
         raise RequestError(f"event.data: the names of app and endpoint have more than {limits.MAX_NAME} characters")
+    if "\0" in endpoint:
+        raise RequestError("event.data.fn has a zero byte in it, which no database keeps")
     retries = found.retries if found.retries is not None else limits.DEFAULT_ENDPOINT_RETRIES
     if not 0 <= retries <= limits.MAX_RETRIES:
         raise RequestError(f"retries must be a whole number from 0 to {limits.MAX_RETRIES}, got {retries}")
@@ -205,7 +207,7 @@ def _is_origin(domain: str) -> bool:
 
 def _decoded(text: bytes, kind: type[_T], place: str = "the report") -> _T:
     try:
-        # What msgspec keeps raw, and what it skips, it does not look into.
-        return msgspec.json.decode(text.decode(), type=kind)
+        # What msgspec keeps raw, and what it skips, it does not look into: bytes that are no text must not come in.
+        return msgspec.json.decode(checked(text.decode()), type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(f"{place} cannot be read: {error}") from None

@@ -83,5 +83,5 @@ def _object(body: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
         raise RequestError("the body must be a JSON object")
     try:
         return values, {name: bytes(text) for name, text in _members.decode(body).items()}
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise RequestError(f"the body is not JSON: {error}") from None

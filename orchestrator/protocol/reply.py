@@ -96,11 +96,24 @@ def transport_failure(code: str, sentence: str, target: str | None, attempt: int
     return Threw(target, attempt, run_errors.error_text(name, sentence, code), retryable=not too_large)
 
 
+def checked(body: str) -> str:
+    """Make sure that the text is JSON that every reader takes; the text itself stays as it is wherever it can."""
+    text = body.strip(" \t\r\n") or "null"
+    try:
+        msgspec.json.decode(text, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        if "\\u" not in text:
+            raise
+        text = _ESCAPES.sub(_whole, text)
+        msgspec.json.decode(text, type=msgspec.Raw)
+    return text
+
+
 def _reply(answer: _Answer, target: str | None, attempt: int, now: datetime) -> Returned | Threw | Asked:
     if not names.is_sdk_answer(answer.headers):
         return transport_failure(*_no_sdk(answer), target, attempt)
     if answer.status == 200:
-        return Returned(target, attempt, _checked(answer.body))
+        return Returned(target, attempt, checked(answer.body))
     if answer.status == 206:
         return _asked(answer, target, attempt, now)
     no_retry, retry_after = _no_retry(answer.headers), _retry_after(answer.headers, now)
@@ -130,7 +143,7 @@ def _meaning(
 
 
 def _wire_ops(body: str) -> list[WireOp]:
-    text = _checked(body)
+    text = checked(body)
     if text.startswith("{"):
         return [msgspec.json.decode(text, type=WireOp)]
     ops = msgspec.json.decode(text, type=list[WireOp] | None) or []
@@ -140,22 +153,9 @@ def _wire_ops(body: str) -> list[WireOp]:
     return ops
 
 
-def _checked(body: str) -> str:
-    """Make sure that the text is JSON that every reader takes; the text itself stays as it is wherever it can."""
-    text = body.strip(" \t\r\n") or "null"
-    try:
-        msgspec.json.decode(text, type=msgspec.Raw)
-    except msgspec.DecodeError:
-        if "\\u" not in text:
-            raise
-        text = _ESCAPES.sub(_whole, text)
-        msgspec.json.decode(text, type=msgspec.Raw)
-    return text
-
-
 def _error_body(text: str) -> str:
     try:
-        return _checked(text)
+        return checked(text)
     except _UNREADABLE:
         return text.encode(errors="replace").decode()
 
@@ -168,7 +168,7 @@ def _whole(escape: re.Match[str]) -> str:
 def _unwrapped(answer: _Answer) -> _Answer:
     """Open the envelope in which SDKs answer when they had to answer before they knew what."""
     try:
-        wrapper = msgspec.json.decode(_checked(answer.body), type=_Wrapper)
+        wrapper = msgspec.json.decode(checked(answer.body), type=_Wrapper)
     except _UNREADABLE as error:
         if not names.is_sdk_answer(answer.headers):
             return answer
@@ -188,7 +188,7 @@ def _inner_body(wrapper: _Wrapper) -> str:
     if wrapper.status != 200:
         return inner
     try:
-        return _checked(inner)
+        return checked(inner)
     except _UNREADABLE:
         return text  # A result that is a text, sent as such.
 

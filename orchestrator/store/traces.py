@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, and_, bindparam, case, func, literal_column, or_, select
 
 from orchestrator.core.effect import Status, StepStatus
 from orchestrator.core.spans import Traced, TracedAttempt, TracedJob, TracedRun, TracedStep
+from orchestrator.expressions.stored import value_of
 from orchestrator.store.jobs import LEASED
 from orchestrator.store.tables import functions, history, jobs, runs, steps
 
@@ -176,7 +176,7 @@ def _reason(story: Sequence[Any]) -> tuple[str | None, str | None]:
 
 
 def _object(text: str | None) -> Mapping[str, Any]:
-    value = orjson.loads(text) if text is not None else None
+    value = value_of(text) if text is not None else None
     return value if isinstance(value, dict) else {}
 
 

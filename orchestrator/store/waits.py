@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
-import orjson
 from sqlalchemy import Connection, and_, bindparam, false, func, or_, select
 
 from orchestrator.core.concurrency import Needs
 from orchestrator.core.waiting import Call, EventWait, Failure, Seen, SlotWait, Step, Throttled
+from orchestrator.expressions.stored import value_of
 from orchestrator.sdk.execution import TASK as TASK_OP
 from orchestrator.sdk.tasks import read
 from orchestrator.store import allowances, events
@@ -95,7 +95,7 @@ def failures(story: Sequence[Entry], now: datetime) -> Iterator[Failure]:
     """The failed attempts of a run's story."""
     for entry in story:
         if entry.kind == "attempt failed":
-            data = orjson.loads(entry.data or "{}")
+            data = value_of(entry.data or "{}")
             error = data.get("error")
             next_at = datetime.fromisoformat(data.get("next_at", now.isoformat()))
             known = error if isinstance(error, dict) else {}

@@ -52,6 +52,16 @@ def test_a_bad_body_is_a_400_with_a_sentence(client: FlaskClient, body: bytes, s
     assert sentence in answer.get_json()["error"]
 
 
+def test_variables_may_be_nested_as_deep_as_json_may(client: FlaskClient) -> None:
+    deep = b"[" * 1_000 + b'"fried"' + b"]" * 1_000
+
+    answer = client.post(
+        "/v0/gql", data=b'{"query":"{__typename}","variables":{"a":' + deep + b"}}", content_type="application/json"
+    )
+
+    assert (200, {"data": {"__typename": "Query"}}) == (answer.status_code, answer.get_json())
+
+
 def test_a_body_of_more_than_a_megabyte_is_refused(client: FlaskClient) -> None:
     answer = client.post("/v0/gql", json={"query": "{__typename}" + " " * 1024 * 1024})
 

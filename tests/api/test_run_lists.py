@@ -148,3 +148,13 @@ def test_the_jobs_of_a_run_are_what_is_to_be_done_for_it(client: FlaskClient, wo
 @pytest.mark.parametrize(("run_id", "status"), [(NOBODY, 404), ("x", 400)])
 def test_no_run_has_no_jobs(client: FlaskClient, run_id: str, status: int) -> None:
     assert status == client.get(f"/v1/runs/{run_id}/jobs").status_code
+
+
+def test_a_number_that_no_float_holds_can_be_searched(world: World, client: FlaskClient) -> None:
+    small = world.finished(world.event(), Status.COMPLETED, '{"n":7}')
+    huge = world.finished(world.event(), Status.COMPLETED, f'{{"n":{"7" * 400}}}')
+
+    found = [client.get("/v1/runs", query_string={"query": f"output.n {it} 7"}) for it in ("==", ">")]
+
+    assert [200, 200] == [answer.status_code for answer in found]
+    assert [[small], [huge]] == [[run["run_id"] for run in answer.get_json()["data"]] for answer in found]

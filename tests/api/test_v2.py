@@ -241,6 +241,18 @@ def test_apps_are_listed_page_by_page(world: World, client: FlaskClient) -> None
     assert ["a", "b", "c"] == [app["id"] for app in first["data"] + second["data"]]
 
 
+def test_a_list_goes_on_after_an_app_that_was_removed_between_its_pages(world: World, client: FlaskClient) -> None:
+    for name in ("cafe", "grill", "shop"):
+        world.app(name, url=f"http://localhost:5000/{name}")
+    first = get(client, "/v2/apps?limit=2")
+    assert 200 == client.delete("/fn/remove?url=http://localhost:5000/grill").status_code
+
+    second = get(client, f"/v2/apps?limit=2&cursor={first['page']['cursor']}")
+
+    assert ["cafe", "grill"] == [it["id"] for it in first["data"]]
+    assert ["shop"] == [it["id"] for it in second["data"]]
+
+
 def test_a_function_is_invoked_once_for_each_key(world: World, client: FlaskClient) -> None:
     world.app(slugs=["shop-bill"])
     bodies: list[Any] = [{"data": {"n": 1}, "idempotencyKey": "k"}] * 2 + [{"idempotencyKey": "l"}, {}]

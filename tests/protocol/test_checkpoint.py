@@ -56,6 +56,9 @@ def test_outputs_stay_the_text_they_came_as_and_a_step_that_begins_is_left_out()
         b"[]",
         b"{}",
         b"\xff",
+        body(STEP).replace(b"1.0", b'"\xff"'),
+        body(STEP).replace(b'"sync"', b"[" * 100_000),
+        body(STEP).replace(b"1.0", b"[" * 100_000),
         body(qi_id="7"),
         body(qi_id="-7-3"),
         body(qi_id="9" * 30 + "-1"),
@@ -70,6 +73,12 @@ def test_outputs_stay_the_text_they_came_as_and_a_step_that_begins_is_left_out()
 def test_what_cannot_be_taken_whole_is_refused(wrong: bytes) -> None:
     with pytest.raises(RequestError):
         read_checkpoint(wrong, NOW)
+
+
+def test_half_a_character_is_a_sign_for_one_as_in_an_answer() -> None:
+    found = read_checkpoint(body(STEP | {"data": "fried \ud83d", "mode": "\udc00"}), NOW)
+
+    assert ['"fried \\ufffd"'] == [step.output for step in found.steps]
 
 
 def test_what_is_deferred_or_dropped_may_be_checkpointed() -> None:

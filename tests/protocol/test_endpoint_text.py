@@ -1,4 +1,4 @@
-"""Reports of endpoints that are no text: refused as such, wherever in them that is."""
+"""Reports of endpoints that are no text: refused as such, wherever in them that is; half a character is mended."""
 
 from __future__ import annotations
 
@@ -21,3 +21,15 @@ BODY = (
 def test_what_is_no_text_is_refused(before: bytes, bad: bytes) -> None:
     with pytest.raises(RequestError, match="the report cannot be read"):
         read_new_run(BODY.replace(before, bad + before), NOW)
+
+
+def test_half_a_character_is_a_sign_for_one_as_in_an_answer() -> None:
+    found = read_new_run(BODY.replace(b'"body":""', b'"body":"fried \\ud83d"'), NOW)
+
+    assert "fried \ufffd".encode() == found.original.body
+    assert "\\ud83d" not in found.data
+
+
+def test_a_name_with_a_zero_byte_is_refused() -> None:
+    with pytest.raises(RequestError, match="zero byte"):
+        read_new_run(BODY.replace(b'"method"', b'"fn":"pan\\u0000","method"'), NOW)
