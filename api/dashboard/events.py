@@ -17,6 +17,7 @@ from orchestrator.api.dashboard.run_filters import EVERY, EVERY_SEARCH
 from orchestrator.api.dashboard.templating import go, nothing_new, page
 from orchestrator.api.dashboard.visitor import actor
 from orchestrator.api.routing import check_ulid
+from orchestrator.core.event import is_internal
 from orchestrator.engine.search import search_events
 from orchestrator.engine.send import send
 from orchestrator.engine.why import why_event
@@ -122,7 +123,8 @@ def show_event(event_id: str) -> Response:
         young=young,
         every=EVERY if unsettled else None,
         poll=address(f"/events/{event.id}", request.args, seen=seen),
-        carried=data_of(event.payload),
+        # Nobody but the server sends those of its own.
+        carried=data_of(event.payload) if not is_internal(event.name) else None,
     )
 
 

@@ -113,6 +113,15 @@ def test_an_event_that_is_sent_again_has_the_same_numbers(browser: FlaskClient, 
     assert '{\n  "id": 123456789012345678901234567890,\n  "price": 1.10\n}' == unescape(found[1])
 
 
+def test_an_event_of_the_servers_own_is_not_sent_again(browser: FlaskClient, world: World) -> None:
+    deep = world.event("inngest/function.finished", '{"result":' + "[" * 980 + "]" * 980 + "}")
+
+    answer = browser.get(f"/events/{deep.id}")
+
+    assert 200 == answer.status_code
+    assert "Send again" not in answer.text
+
+
 def test_a_large_event_can_be_sent_again_whole_and_is_no_example(browser: FlaskClient, world: World) -> None:
     large = world.event("shop/large", f'{{"text":"{"x" * 30_000}"}}')
 
