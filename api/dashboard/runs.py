@@ -11,7 +11,7 @@ from orchestrator.api.dashboard.lists import ROWS, SPANS, address, mark
 from orchestrator.api.dashboard.pages import routes
 from orchestrator.api.dashboard.run_filters import Wanted
 from orchestrator.api.dashboard.templating import go, nothing_new, page
-from orchestrator.api.dashboard.visitor import actor
+from orchestrator.api.dashboard.visitor import actor, safe_next
 from orchestrator.api.routing import check_ulid
 from orchestrator.core.effect import Status
 from orchestrator.engine.cancel import cancel
@@ -131,5 +131,5 @@ def _runs(number: int) -> str:
 
 
 def _back() -> str:
-    here = request.form.get("here", "")
+    here = safe_next(request.form.get("here", ""))
     return here if here == "/runs" or here.startswith("/runs?") else "/runs"

@@ -166,6 +166,15 @@ def test_runs_that_are_chosen_are_cancelled_and_that_is_noted(browser: FlaskClie
         assert ["run cancelled"] == [action for action, _ in audit.actions_on(conn, live)]
 
 
+@pytest.mark.parametrize("here", ["/runs?q=a\r\nSet-Cookie: b=c", "https://evil.example/runs?", "//evil.example", "/runsx"])
+def test_after_an_action_one_comes_to_the_list_whatever_the_form_says(
+    browser: FlaskClient, world: World, here: str
+) -> None:
+    answer = browser.post("/runs/cancel", data={"run": [world.run(world.event())], "here": here})
+
+    assert (303, "/runs") == (answer.status_code, answer.headers["Location"])
+
+
 def test_a_chosen_run_that_is_gone_does_not_keep_the_others_from_being_cancelled(
     browser: FlaskClient, world: World
 ) -> None:
