@@ -216,6 +216,17 @@ def test_the_cookie_is_for_us_alone_and_over_https_for_https_alone(house: House)
     assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= set(behind.headers["Set-Cookie"].split("; "))
 
 
+def test_news_of_any_length_and_script_are_told_and_over_https_for_https_alone(browser: FlaskClient) -> None:
+    sent = {"name": "\N{CJK UNIFIED IDEOGRAPH-65E5}" * 500, "data": "{}"}
+
+    plain = browser.post("/events/send", data=sent)
+    behind = browser.post("/events/send", data=sent, headers={"X-Forwarded-Proto": "https"})
+
+    assert 4_000 > len(plain.headers["Set-Cookie"])
+    assert "\N{CJK UNIFIED IDEOGRAPH-65E5}" * 333 in browser.get("/runs").text
+    assert ("Secure" in plain.headers["Set-Cookie"], "Secure" in behind.headers["Set-Cookie"]) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("wanted", "path"),
     [

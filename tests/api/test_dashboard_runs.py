@@ -166,7 +166,9 @@ def test_runs_that_are_chosen_are_cancelled_and_that_is_noted(browser: FlaskClie
         assert ["run cancelled"] == [action for action, _ in audit.actions_on(conn, live)]
 
 
-@pytest.mark.parametrize("here", ["/runs?q=a\r\nSet-Cookie: b=c", "https://evil.example/runs?", "//evil.example", "/runsx"])
+@pytest.mark.parametrize(
+    "here", ["/runs?q=a\r\nSet-Cookie: b=c", "https://evil.example/runs?", "//evil.example", "/runsx"]
+)
 def test_after_an_action_one_comes_to_the_list_whatever_the_form_says(
     browser: FlaskClient, world: World, here: str
 ) -> None:
