@@ -198,6 +198,29 @@ def test_a_redirect_is_named_and_not_followed(orchestrator: Run, server: FakeSer
     assert 1 == len(server.asked)
 
 
+@pytest.mark.parametrize(
+    ("location", "sentence"),
+    [
+        ("https://elsewhere.example/e/secret", "sends us on to https://elsewhere.example; give"),
+        ("https://elsewhere.example/prefix/e/secret?x=y", "sends us on to https://elsewhere.example/prefix; give"),
+        ("https://login.example/?next=/e/secret", "sends us on to https://login.example; give"),
+        ("/e/secret/", "is --server right?"),
+        ("http://[", "is --server right?"),
+    ],
+)
+def test_a_redirect_tells_the_server_and_not_the_key(
+    orchestrator: Run, server: FakeServer, location: str, sentence: str
+):
+    server.headers["Location"] = location
+    server.answers["POST /e/secret"] = (308, b"")
+
+    result = orchestrator("send", "a/b", "--event-key", "secret", "--server", server.url)
+
+    assert Exit.UNREACHABLE == result.exit_code
+    assert sentence in result.stderr
+    assert "secret" not in result.output
+
+
 def test_a_server_that_is_not_there_is_answered_with_a_question(orchestrator: Run):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
