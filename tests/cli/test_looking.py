@@ -81,6 +81,14 @@ def test_a_time_before_or_after_all_times_is_refused(orchestrator: Run, server: 
     assert f"'{time}' is neither" in result.stderr
 
 
+def test_what_the_server_says_of_a_query_is_not_obeyed_by_the_terminal(orchestrator: Run, server: FakeServer):
+    server.answers["GET /v1/runs?query=event.x&limit=20"] = page(ROW, error="no such key: \x1b[2J\x07")
+
+    result = orchestrator("runs", "--query", "event.x", "--server", server.url)
+
+    assert "no such key: \\x1b[2J\\x07" in result.stderr
+
+
 def test_more_than_a_page_is_asked_for_page_by_page_and_what_is_left_is_told(orchestrator: Run, server: FakeServer):
     server.answers["GET /v1/runs?limit=100"] = page(*[ROW] * 100, has_more=True, cursor="x/1")
     server.answers["GET /v1/runs?cursor=x%2F1&limit=20"] = page(*[ROW] * 20, has_more=True, cursor="x/2")
