@@ -7,10 +7,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import Result
 
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.explained import explained
 from orchestrator.engine.sign_in import sign_in
 from orchestrator.store import schema
 from orchestrator.store.database import Database
@@ -76,3 +78,9 @@ def test_the_database_of_the_state_directory_is_found_while_a_server_uses_it(orc
     assert Exit.CONFIG == missing.exit_code
     assert "no database is named" in missing.stderr
     assert (Exit.OK, "there are no users") == (found.exit_code, found.stderr[:18])
+
+
+def test_a_question_that_is_broken_off_is_no_fault_of_the_database() -> None:
+    """As click says it when Ctrl-C comes while a password is asked for."""
+    with pytest.raises(click.Abort), explained():
+        raise click.Abort
