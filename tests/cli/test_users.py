@@ -68,6 +68,15 @@ def test_what_cannot_be_is_one_sentence(orchestrator: Run, url: str) -> None:
     assert "" == nameless.stdout
 
 
+def test_a_password_that_became_nobodys_is_not_printed(orchestrator: Run, url: str) -> None:
+    orchestrator("users", "new", "ada", "--generate", DATABASE_URL=url)
+
+    again = orchestrator("users", "new", "ada", "--generate", DATABASE_URL=url)
+    unknown = orchestrator("users", "password", "eve", "--generate", DATABASE_URL=url)
+
+    assert [(Exit.FAILED, "")] * 2 == [(it.exit_code, it.stdout) for it in (again, unknown)]
+
+
 def test_the_database_of_the_state_directory_is_found_while_a_server_uses_it(orchestrator: Run, tmp_path: Path) -> None:
     missing = orchestrator("users", "list")
     (tmp_path / ".orchestrator").mkdir()
