@@ -185,5 +185,8 @@ def _reason(raw: bytes) -> str:
     except ValueError:
         answer = None
     if isinstance(answer, dict):
-        text = str(answer.get("error") or answer.get("message") or text)
+        # /v2 answers with a list of errors.
+        errors = answer.get("errors") or [answer]
+        first = errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
+        text = str(first.get("error") or first.get("message") or text)
     return shorten(escape(text), 500) or "nothing more"

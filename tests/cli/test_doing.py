@@ -56,6 +56,12 @@ def test_an_app_is_synced_by_its_url_or_its_name(orchestrator: Run, server: Fake
     assert [{"url": "http://localhost:5000/api"}, {}] == [it.body for it in server.asked]
 
 
+def test_an_address_of_another_scheme_is_asked_for_as_one(orchestrator: Run, server: FakeServer):
+    orchestrator("sync", "ftp://localhost/api", "--server", server.url)
+
+    assert [("/v2/apps/by-url/syncs", {"url": "ftp://localhost/api"})] == [(it.path, it.body) for it in server.asked]
+
+
 def test_an_app_that_is_not_synced_says_why(orchestrator: Run, server: FakeServer):
     refused = {"status": "error", "error": {"message": "nothing listens"}}
     server.answers["POST /v2/apps/by-url/syncs"] = (200, {"data": refused})

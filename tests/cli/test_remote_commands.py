@@ -169,6 +169,8 @@ REFUSALS = [
     (404, {"error": "there is no such run"}, Exit.NOT_FOUND, "the server answered 404: there is no such run"),
     (401, {"error": "x"}, Exit.REFUSED, "set ORCHESTRATOR_SIGNING_KEY"),
     (409, {"error": "already ended"}, Exit.REFUSED, "the server answered 409: already ended"),
+    (400, {"errors": [{"code": "x", "message": "no app"}]}, Exit.REFUSED, "the server answered 400: no app\n"),
+    (400, {"errors": "x"}, Exit.REFUSED, 'the server answered 400: {"errors": "x"}'),
     (413, b"<html>\x1b", Exit.REFUSED, "the server answered 413: <html>\\x1b"),
     (500, b"", Exit.FAILED, "the server answered 500: nothing more"),
     (200, b"<html>", Exit.UNREACHABLE, "answers, but not as an orchestrator does"),
