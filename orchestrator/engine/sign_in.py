@@ -2,6 +2,7 @@
 
 Guessing is slow: ten wrong passwords for a name from one address, and fifty from one address, within a quarter of an
 hour, and no more are looked at until one of them is that old.  The database counts, so it holds for all processes.
+Whoever has one address of IPv6 has the whole network of 64 bits around it: that counts as one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from ipaddress import IPv4Address, ip_address
 
 from orchestrator import log
 from orchestrator.core.role import Role
@@ -115,9 +117,9 @@ def _known_name(name: str) -> str:
 @undisturbed
 def _claim(database: Database, name: str, address: str, attempt: str, now: datetime) -> list[tuple[str, ...]]:
     """Take a place among the attempts of a name and of an address; it is given back when the password was right."""
-    claimed = []
+    claimed, origin = [], _origin(address)
     with database.write() as conn:
-        for scope, most in ((("sign-in", name, address), PER_NAME), (("sign-in", address), PER_ADDRESS)):
+        for scope, most in ((("sign-in", name, origin), PER_NAME), (("sign-in", origin), PER_ADDRESS)):
             places = ((*scope, str(number)) for number in range(most))
             free = next((it for it in places if keys.claim(conn, it, attempt, now, now + WITHIN) == attempt), None)
             if free is None:
@@ -159,6 +161,17 @@ def _check(database: Database, name: str, password: str) -> None:
     if user is None or not right:
         _log.warning("sign-in failed", user=name)
         raise UnauthorizedError(_WRONG)
+
+
+def _origin(address: str) -> str:
+    """What of an address its owner cannot choose."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped) if found.ipv4_mapped is not None else f"{int(found) >> 64:x}/64"
 
 
 @cache

@@ -111,6 +111,20 @@ def test_after_ten_wrong_passwords_a_name_is_closed_to_that_address_until_they_a
     assert enter(database, now=NOW + WITHIN)
 
 
+def test_a_network_of_ipv6_counts_as_one_address_and_ipv4_within_it_as_itself(database: Database) -> None:
+    for number in range(PER_NAME):
+        with pytest.raises(UnauthorizedError):
+            enter(database, "wrong horse battery", at=f"2001:db8:0:7::{number:x}")
+        with pytest.raises(UnauthorizedError):
+            enter(database, "wrong horse battery", at="::ffff:1.2.3.4")
+
+    for same in ("2001:db8:0:7:ffff::1", "1.2.3.4"):
+        with pytest.raises(TooManyError):
+            enter(database, at=same)
+    for other in ("2001:db8:0:8::1", "::ffff:1.2.3.5", "fe80::1%eth0", "::1", ""):
+        assert enter(database, at=other)
+
+
 def test_right_passwords_are_not_counted(database: Database) -> None:
     assert all(enter(database) for _ in range(PER_NAME + 1))
 
