@@ -81,6 +81,17 @@ def sign_in(database: Database, name: str, password: str, address: str, now: dat
     return secret
 
 
+def prove(database: Database, person: Person, password: str, address: str, now: datetime) -> None:
+    """Check that somebody who is signed in knows their password; wrong ones count as attempts to sign in.
+
+    Raises `UnauthorizedError` and `TooManyError`.
+    """
+    attempt = secrets.token_hex(16)
+    claimed = _claim(database, person.name, address, attempt, now)
+    _check(database, person.name, password)
+    _give_back(database, _Attempt(attempt, claimed, address))
+
+
 def who(database: Database, secret: str, now: datetime, span: timedelta) -> Person | None:
     """Whoever holds the secret of an open session; that it is used prolongs it, noted now and again."""
     session_id = _digest(secret)
@@ -140,6 +151,13 @@ def _open(database: Database, name: str, secret: str, attempt: _Attempt, now: da
         sessions.add(conn, _digest(secret), user.id, now, until)
         users.signed_in(conn, user.id, now)
         audit.record(conn, "signed in", user.name, now, actor=user.name, data={"address": attempt.address})
+
+
+@undisturbed
+def _give_back(database: Database, attempt: _Attempt) -> None:
+    with database.write() as conn:
+        for place in attempt.places:
+            keys.release(conn, place, attempt.id)
 
 
 @undisturbed

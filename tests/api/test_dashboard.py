@@ -304,6 +304,17 @@ def test_one_may_change_ones_own_password_by_telling_the_present_one(house: Hous
     assert 303 == house.sign_in(house.app.test_client(), "the-viewer", "another horse battery").status_code
 
 
+def test_ones_own_password_is_not_guessed_by_a_session_that_was_stolen(house: House) -> None:
+    browser = house.browser("viewer")
+    form = {"csrf": house.token(browser), "password": "another horse battery"}
+
+    wrong = [browser.post("/account/password", data=form | {"current": "wrong horse battery"}) for _ in range(11)]
+    right = browser.post("/account/password", data=form | {"current": PASSWORD})
+
+    assert [400] * 10 + [429] == [it.status_code for it in wrong]
+    assert 429 == right.status_code
+
+
 def test_every_page_says_what_it_may_do_and_is_not_kept(browser: FlaskClient) -> None:
     pages = [browser.get(path) for path in ("/runs", "/login", f"/runs/{ID}", "/nowhere")]
     pages.append(browser.get("/nowhere", headers={"Accept": "text/html"}))
