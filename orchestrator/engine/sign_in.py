@@ -25,6 +25,7 @@ from orchestrator.errors import RequestError, UnauthorizedError
 from orchestrator.store import audit, keys, sessions, users
 from orchestrator.store.database import Database
 from orchestrator.store.disturbance import undisturbed
+from orchestrator.store.users import User
 
 _log = log.get(__name__)
 
@@ -74,9 +75,9 @@ def sign_in(database: Database, name: str, password: str, address: str, now: dat
     known = _known_name(name)
     attempt = secrets.token_hex(16)
     claimed = _claim(database, known, address, attempt, now)
-    _check(database, known, password)
+    user = _check(database, known, password)
     secret = secrets.token_urlsafe(32)
-    _open(database, known, secret, _Attempt(attempt, claimed, address), now, now + min(span, LONGEST))
+    _open(database, user, secret, _Attempt(attempt, claimed, address), now, now + min(span, LONGEST))
     _log.info("signed in", user=known, address=address)
     return secret
 
@@ -141,10 +142,10 @@ def _claim(database: Database, name: str, address: str, attempt: str, now: datet
 
 
 @undisturbed
-def _open(database: Database, name: str, secret: str, attempt: _Attempt, now: datetime, until: datetime) -> None:
+def _open(database: Database, checked: User, secret: str, attempt: _Attempt, now: datetime, until: datetime) -> None:
     with database.write() as conn:
-        user = users.by_name(conn, name)
-        if user is None:  # removed just now
+        user = users.lock(conn, checked.name)
+        if user is None or user.password != checked.password:  # removed, or given another password, just now
             raise UnauthorizedError(_WRONG)
         for place in attempt.places:
             keys.release(conn, place, attempt.id)
@@ -166,7 +167,7 @@ def _prolong(database: Database, session_id: str, until: datetime) -> None:
         sessions.prolong(conn, session_id, until)
 
 
-def _check(database: Database, name: str, password: str) -> None:
+def _check(database: Database, name: str, password: str) -> User:
     with database.read() as conn:
         user = users.by_name(conn, name)
     if not _AT_ONCE.acquire(timeout=_PATIENCE):
@@ -179,6 +180,7 @@ def _check(database: Database, name: str, password: str) -> None:
     if user is None or not right:
         _log.warning("sign-in failed", user=name)
         raise UnauthorizedError(_WRONG)
+    return user
 
 
 def _origin(address: str) -> str:

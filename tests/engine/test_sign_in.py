@@ -160,6 +160,22 @@ def test_signing_out_ends_one_session_and_another_password_ends_all(database: Da
     assert enter(database, "another horse battery")
 
 
+def test_a_password_that_is_changed_while_it_is_looked_at_opens_no_session(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(given: str, kept: str) -> bool:
+        people.set_password(database, "ada", "another horse battery", NOW)
+        return is_password(given, kept)
+
+    monkeypatch.setattr("orchestrator.engine.sign_in.is_password", slowly)
+
+    with pytest.raises(UnauthorizedError):
+        enter(database)
+
+    with database.read() as conn:
+        assert {} == users.sessions_of(conn, NOW)
+
+
 def test_whoever_is_removed_is_out_at_once(database: Database) -> None:
     people.add_user(database, "ben", Role.VIEWER, PASSWORD, NOW)
     secret = enter(database, name="ben")
