@@ -115,6 +115,21 @@ def test_a_run_that_did_not_change_is_not_sent_again(browser: FlaskClient, world
         assert 204 == browser.get(poll).status_code
 
 
+def test_what_failed_in_a_step_that_is_not_shown_is_not_blamed_on_the_function(
+    browser: FlaskClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.api.dashboard.run.MOST_STEPS", 1)
+    run_id = world.finished(world.event(), Status.FAILED, error=(error := '{"name":"E","message":"boom"}'))
+    world.steps(run_id, SaveStep("a", "a", "StepRun", StepStatus.COMPLETED, memo='{"data":1}'))
+    alone = browser.get(f"/runs/{run_id}").text
+    world.steps(run_id, SaveStep("b", "b", "StepRun", StepStatus.FAILED, memo=f'{{"error":{error}}}'))
+
+    with_more = browser.get(f"/runs/{run_id}").text
+
+    assert "outside of any step." in alone
+    assert "outside of any step, or in one that is not shown." in with_more
+
+
 def test_a_run_that_is_over_is_not_asked_after(browser: FlaskClient, world: World) -> None:
     run_id = world.finished(world.event(), Status.COMPLETED, "1")
 
