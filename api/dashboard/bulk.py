@@ -17,7 +17,7 @@ from orchestrator.core.role import Role
 from orchestrator.engine.bulk import MOST_RATE, Wish, count, give, stop
 from orchestrator.errors import NotFoundError, RequestError
 from orchestrator.store import functions, orders
-from orchestrator.store.filters import Count, RunFilter
+from orchestrator.store.filters import Count, RunFilter, TimeField
 from orchestrator.store.orders import Kind, Order
 
 #: Milliseconds between two looks at an order under way.
@@ -48,7 +48,7 @@ def show_bulk() -> Response:
         wanted=wanted,
         prospects=[_prospect(kind, meant) for kind in Kind],
         count_on=address("/runs/bulk", args, exact="1"),
-        here=address("/runs/bulk", args),
+        here=address("/runs/bulk", args, **_now_meant(wanted)),
         back=address("/runs", args),
         earlier=earlier,
         most_rate=MOST_RATE,
@@ -91,6 +91,14 @@ def _meant() -> tuple[Wanted, RunFilter]:
     wanted = Wanted.read()
     with current_server().parts.database.read() as conn:
         return wanted, wanted.filter(functions.functions_of(conn), functions.all_apps(conn))
+
+
+def _now_meant(wanted: Wanted) -> dict[str, str]:
+    """The times of the address as they are now: what is ordered is what was counted, however long one thinks."""
+    times, now = wanted.times, current_server().parts.clock.now()
+    meant = {"span": "", "from": times.since.isoformat() if times.since is not None else ""}
+    # Runs that have not begun have no time of that.
+    return meant | ({"until": now.isoformat()} if times.until is None and wanted.by is not TimeField.STARTED else {})
 
 
 def _prospect(kind: Kind, meant: RunFilter) -> Prospect:

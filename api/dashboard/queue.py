@@ -11,7 +11,7 @@ from orchestrator.api.current import current_server
 from orchestrator.api.dashboard.lists import ROWS, mark, text
 from orchestrator.api.dashboard.pages import routes
 from orchestrator.api.dashboard.templating import go, nothing_new, page
-from orchestrator.api.dashboard.visitor import actor
+from orchestrator.api.dashboard.visitor import actor, safe_next
 from orchestrator.api.schemas import MAX_JOB
 from orchestrator.engine.dead import MOST, Requeued, delete_job, requeue_jobs, requeue_oldest
 from orchestrator.engine.survey import Survey, Surveyor
@@ -155,5 +155,5 @@ def _jobs(number: int) -> str:
 
 
 def _back() -> str:
-    here = request.form.get("here", "")
+    here = safe_next(request.form.get("here", ""))
     return here if here == "/queue" or here.startswith("/queue/dead") else "/queue/dead"

@@ -11,13 +11,13 @@ from orchestrator.api.dashboard.lists import ROWS, SPANS, address, mark
 from orchestrator.api.dashboard.pages import routes
 from orchestrator.api.dashboard.run_filters import Wanted
 from orchestrator.api.dashboard.templating import go, nothing_new, page
-from orchestrator.api.dashboard.visitor import actor
+from orchestrator.api.dashboard.visitor import actor, safe_next
 from orchestrator.api.routing import check_ulid
 from orchestrator.core.effect import Status
 from orchestrator.engine.cancel import cancel
 from orchestrator.engine.rerun import rerun
 from orchestrator.engine.search import count_runs, search_runs
-from orchestrator.errors import RequestError
+from orchestrator.errors import ConflictError, NotFoundError, RequestError
 from orchestrator.store import functions
 from orchestrator.store.database import Connection
 from orchestrator.store.filters import Count, Page
@@ -67,19 +67,34 @@ def list_runs() -> Response:
 @routes.action("/runs/cancel")
 def cancel_runs() -> Response:
     """Cancel the runs that were chosen; those that have ended stay as they are."""
-    parts, run_ids = current_server().parts, _chosen()
-    reason = f"cancelled by {actor() or 'the dashboard'}"
-    cancelled = [run_id for run_id in run_ids if cancel(parts, run_id, reason, actor())]
-    left = len(run_ids) - len(cancelled)
-    return go(_back(), f"Cancelled {_runs(len(cancelled))}" + (f"; {left} had ended before" if left else ""))
+    run_ids = _chosen()
+    left = len(run_ids) - sum(_cancelled(run_id) for run_id in run_ids)
+    return go(_back(), f"Cancelled {_runs(len(run_ids) - left)}" + (f"; {left} had ended before" if left else ""))
 
 
 @routes.action("/runs/rerun")
 def rerun_runs() -> Response:
-    """Run again what the runs that were chosen did."""
-    parts, run_ids = current_server().parts, _chosen()
-    made = [rerun(parts, run_id, actor=actor()) for run_id in run_ids]
-    return go(f"/runs/{made[0]}" if len(made) == 1 else "/runs", f"Began {_runs(len(made))} anew")
+    """Run again what the runs that were chosen did; one that cannot be is passed over, and told."""
+    made, refused = list[str](), list[ConflictError | NotFoundError]()
+    for run_id in _chosen():
+        try:
+            made.append(rerun(current_server().parts, run_id, actor=actor()))
+        except (ConflictError, NotFoundError) as error:
+            refused.append(error)
+    if not made:
+        raise refused[0]
+    told = f"; {len(refused)} could not be: {refused[0].message}" if refused else ""
+    path = f"/runs/{made[0]}" if len(made) == 1 else "/runs"
+    return go(path, f"Began {_runs(len(made))} anew{told}", bad=bool(refused))
+
+
+def _cancelled(run_id: str) -> bool:
+    """Cancel one run; False: it had ended before, and may be gone by now."""
+    reason = f"cancelled by {actor() or 'the dashboard'}"
+    try:
+        return cancel(current_server().parts, run_id, reason, actor())
+    except NotFoundError:
+        return False
 
 
 def _found(conn: Connection, wanted: Wanted, known: list[StoredFunction], apps: list[App]) -> tuple[Page[RunRow], str]:
@@ -116,5 +131,5 @@ def _runs(number: int) -> str:
 
 
 def _back() -> str:
-    here = request.form.get("here", "")
+    here = safe_next(request.form.get("here", ""))
     return here if here == "/runs" or here.startswith("/runs?") else "/runs"

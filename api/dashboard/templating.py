@@ -17,13 +17,15 @@ from orchestrator.api.current import current_server
 from orchestrator.api.dashboard import texts
 from orchestrator.api.dashboard.assets import asset_url
 from orchestrator.api.dashboard.pages import routes
-from orchestrator.api.dashboard.visitor import CSRF_FIELD, doors
+from orchestrator.api.dashboard.visitor import CSRF_FIELD, doors, is_secure
 from orchestrator.core.role import Role
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NEWS = "orchestrator_news"
 #: Bad news begin so.
 _BAD = "!"
+#: Bytes of news; a cookie has room for thrice as many, and a browser drops a larger one whole.
+_MOST_NEWS = 1_000
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
@@ -96,7 +98,8 @@ def go(path: str, news: str = "", *, bad: bool = False) -> Response:
     answer = Response(status=303)
     answer.headers["Location"] = path
     if news:
-        answer.set_cookie(_NEWS, quote((_BAD if bad else "") + news[:500]), max_age=30, httponly=True, samesite="Lax")
+        told = ((_BAD if bad else "") + news[:500]).encode("utf-8", "replace")[:_MOST_NEWS].decode("utf-8", "ignore")
+        answer.set_cookie(_NEWS, quote(told), max_age=30, httponly=True, samesite="Lax", secure=is_secure())
     return answer
 
 

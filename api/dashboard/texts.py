@@ -70,7 +70,7 @@ def pretty(text: str | None) -> Markup:
         return Markup("")
     if len(text) <= SHOWN and not _is_json(text):
         return escape(text)
-    return Markup("").join(_coloured(text[:SHOWN]))
+    return Markup("".join(_coloured(text[:SHOWN])))
 
 
 def told(reason: Reason) -> Markup:
@@ -130,24 +130,25 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def _coloured(text: str) -> Iterator[Markup]:
+def _coloured(text: str) -> Iterator[str]:
+    """The pieces of a JSON text as HTML; made as plain texts, since a page has tens of thousands of them."""
     depth, tokens = 0, _TOKEN.findall(text)
     for at, token in enumerate(tokens):
         after = tokens[at + 1] if at + 1 < len(tokens) else ""
         before = tokens[at - 1] if at else ""
         if token in _OPENING:
             depth += after not in _CLOSING or not after
-            yield Markup(token) + (_line(depth) if after and after not in _CLOSING else Markup(""))
+            yield token + (_line(depth) if after and after not in _CLOSING else "")
         elif token in _CLOSING:
             empty = before != "" and before in _OPENING
             depth = depth if empty else max(depth - 1, 0)
-            yield (Markup("") if empty else _line(depth)) + Markup(token)
+            yield ("" if empty else _line(depth)) + token
         elif token == ",":
-            yield Markup(",") + _line(depth)
+            yield "," + _line(depth)
         elif token == ":":
-            yield Markup(": ")
+            yield ": "
         else:
-            yield Markup('<span class="{}">{}</span>').format(_kind(token, after), _readable(token))
+            yield f'<span class="{_kind(token, after)}">{escape(_readable(token))}</span>'
 
 
 def _readable(text: str) -> str:
@@ -161,8 +162,8 @@ def _character(escape_: re.Match[str]) -> str:
     return found if found.isprintable() and found not in ("", '"', "\\", "\N{REPLACEMENT CHARACTER}") else escape_[0]
 
 
-def _line(depth: int) -> Markup:
-    return escape("\n" + _INDENT * min(depth, 40))
+def _line(depth: int) -> str:
+    return "\n" + _INDENT * min(depth, 40)
 
 
 def _kind(token: str, after: str) -> str:

@@ -9,7 +9,7 @@ from orchestrator.api.dashboard.pages import routes
 from orchestrator.api.dashboard.templating import go, page
 from orchestrator.api.dashboard.visitor import actor, doors, visitor
 from orchestrator.core.role import Role
-from orchestrator.engine.passwords import is_password
+from orchestrator.engine.sign_in import prove
 from orchestrator.engine.users import (
     add_user,
     remove_user,
@@ -18,7 +18,7 @@ from orchestrator.engine.users import (
     sign_out_everywhere,
     user_role,
 )
-from orchestrator.errors import RequestError
+from orchestrator.errors import RequestError, UnauthorizedError
 from orchestrator.store import audit, users
 
 _ACTIONS = 100
@@ -90,11 +90,10 @@ def change_own_password() -> Response:
     parts, person, form = current_server().parts, visitor(), request.form
     if not doors().login:
         raise RequestError("nobody signs in here, so there is no password")
-    with parts.database.read() as conn:
-        user = users.by_name(conn, person.name)
-    if user is None or not is_password(form.get("current", ""), user.password):
-        raise RequestError("the present password is another one")
-    set_password(
-        parts.database, person.name, form.get("password", ""), parts.clock.now(), person.name, keep=person.session_id
-    )
+    now = parts.clock.now()
+    try:
+        prove(parts.database, person, form.get("current", ""), request.remote_addr or "", now)
+    except UnauthorizedError:
+        raise RequestError("the present password is another one") from None
+    set_password(parts.database, person.name, form.get("password", ""), now, person.name, keep=person.session_id)
     return go("/account", "Your password is changed")

@@ -91,14 +91,14 @@ def actor() -> str | None:
 def let_in(answer: Response, secret: str) -> Response:
     """Give the browser the secret of a session."""
     answer.set_cookie(
-        _cookie_name(), secret, max_age=LONGEST, httponly=True, samesite="Lax", secure=_is_secure(), path="/"
+        _cookie_name(), secret, max_age=LONGEST, httponly=True, samesite="Lax", secure=is_secure(), path="/"
     )
     return answer
 
 
 def let_out(answer: Response) -> Response:
     """Take it away."""
-    answer.delete_cookie(_cookie_name(), path="/", secure=_is_secure(), httponly=True, samesite="Lax")
+    answer.delete_cookie(_cookie_name(), path="/", secure=is_secure(), httponly=True, samesite="Lax")
     return answer
 
 
@@ -106,6 +106,11 @@ def safe_next(path: str) -> str:
     """A path of ours to go on to; anything else leads to the first page."""
     ours = path.startswith("/") and not path.startswith("//") and path.isprintable() and "\\" not in path
     return path if ours else "/"
+
+
+def is_secure() -> bool:
+    """Whether the browser came by HTTPS; a proxy in front of us says so.  One who lies about it harms himself."""
+    return request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
 
 
 def _to_sign_in() -> Response:
@@ -136,11 +141,6 @@ def _given_token() -> str:
     return request.form.get(CSRF_FIELD) or ""
 
 
-def _is_secure() -> bool:
-    """Whether the browser came by HTTPS; a proxy in front of us says so.  One who lies about it harms himself."""
-    return request.is_secure or request.headers.get("X-Forwarded-Proto", "").lower() == "https"
-
-
 def _cookie_name() -> str:
     """The name binds the cookie to this host and to HTTPS, where there is HTTPS."""
-    return f"__Host-{_COOKIE}" if _is_secure() else _COOKIE
+    return f"__Host-{_COOKIE}" if is_secure() else _COOKIE

@@ -60,7 +60,7 @@ Examples:
 @server_option
 def sync(app: str, server: Server, as_json: bool) -> None:
     """Ask the app at URL, or the known app APP, for its functions."""
-    by_url = app.startswith(("http://", "https://"))
+    by_url = "://" in app
     path = f"/v2/apps/{_BY_URL if by_url else quote(app, safe='')}/syncs"
     answer = as_object(server.request("POST", path, {"url": app} if by_url else {}).get("data"))
     if as_json:

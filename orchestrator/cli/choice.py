@@ -81,11 +81,15 @@ def _moment(option: str, text: str | None, now: datetime) -> str | None:
     if text is None:
         return None
     ago = _AGO.fullmatch(text)
-    found = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else parse_time(text)
-    if found is None:
+    try:
+        found = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else parse_time(text)
+        moment = found.astimezone(UTC) if found is not None else None
+    except OverflowError:  # before all times, or after them
+        moment = None
+    if moment is None:
         raise Problem(
             f"{option} must be a time ago such as 30m, 2h or 7d, or a moment such as 2026-01-31T09:30:00Z; "
             f"{text!r} is neither",
             Exit.USAGE,
         )
-    return found.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

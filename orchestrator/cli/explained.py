@@ -18,7 +18,7 @@ def explained() -> Iterator[None]:
     """Turn what a database driver raises, whose classes differ by driver, into its first line and an exit code."""
     try:
         yield
-    except (click.ClickException, OrchestratorError):
+    except (click.ClickException, click.Abort, OrchestratorError):
         raise
     except ModuleNotFoundError as error:
         raise Problem(f"the database's driver is not installed: {error.name}", Exit.CONFIG) from error

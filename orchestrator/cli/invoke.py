@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import time
 from urllib.parse import quote
 
 import click
 
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.problem import Problem
 from orchestrator.cli.remote import Server, server_option
 from orchestrator.cli.run import watched
 from orchestrator.cli.send import json_object
 from orchestrator.cli.shown import as_object, print_json, status_of
 from orchestrator.cli.terminal import escape
+
+#: Seconds between two looks for a run that was promised, and in which it comes to be where workers keep up.
+EVERY, PATIENCE = 0.2, 60.0
 
 
 @click.command(
@@ -37,8 +42,28 @@ def invoke(slug: str, data: str, key: str | None, wait: bool, server: Server, as
     if not wait:
         click.echo(json.dumps(answer) if as_json else f"started {escape(run_id)}; orchestrator run {escape(run_id)}")
         return
+    _await(server, run_id)
     found = watched(server, run_id, again=True, quietly=as_json)
     if as_json:
         print_json(found)
     if status_of(found) != "completed":
         raise SystemExit(Exit.RUN_FAILED)
+
+
+def _await(server: Server, run_id: str) -> None:
+    """Wait until a run is there: its id is told before a worker has taken up the event that starts it."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            server.request("GET", f"/v1/runs/{quote(run_id, safe='')}")
+            return
+        except Problem as problem:
+            if problem.exit_code != Exit.NOT_FOUND:
+                raise
+        if time.monotonic() >= deadline:
+            raise Problem(
+                f"the run {escape(run_id)} has not begun within {PATIENCE:g} seconds: orchestrator queue says why, "
+                f"and orchestrator run {escape(run_id)} --watch waits on once it is there",
+                Exit.NOT_FOUND,
+            )
+        time.sleep(EVERY)

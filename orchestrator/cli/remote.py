@@ -61,7 +61,9 @@ class Server:
                 return self._parse(response.read(MAX_ANSWER_BYTES))
         except HTTPError as error:
             with error:
-                raise self._refused(error.code, error.headers.get("Location"), error.read(MAX_ANSWER_BYTES)) from None
+                if error.headers.get("Location"):
+                    raise self._elsewhere(error.headers["Location"], path) from None
+                raise self._refused(error.code, error.read(MAX_ANSWER_BYTES)) from None
         except TimeoutError:
             raise self._silent(f"did not answer within {TIMEOUT_SECONDS:g} seconds") from None
         except (URLError, OSError, HTTPException) as error:
@@ -86,9 +88,13 @@ class Server:
     def _strange(self) -> Problem:
         return self._silent("answers, but not as an orchestrator does; is --server right?")
 
-    def _refused(self, status: int, location: str | None, raw: bytes) -> Problem:
-        if location:
-            return self._silent(f"sends us on to {escape(location)}; give that address as --server")
+    def _elsewhere(self, location: str, path: str) -> Problem:
+        there = _server_of(location, path)
+        if there is None:
+            return self._strange()
+        return self._silent(f"sends us on to {escape(there)}; give that address as --server")
+
+    def _refused(self, status: int, raw: bytes) -> Problem:
         if status == 401:
             return Problem(
                 "the server does not know us: set ORCHESTRATOR_SIGNING_KEY to its key, or ORCHESTRATOR_API_TOKEN to "
@@ -142,8 +148,21 @@ def server_at(url: str, env: Mapping[str, str]) -> Server:
 class _NoRedirects(HTTPRedirectHandler):
     """Leaves a redirect an error: followed, it would carry the key to wherever it points."""
 
-    def redirect_request(self, *_args: object, **_keywords: object) -> None:
+    def http_error_302(self, *_args: object, **_keywords: object) -> None:
         return None
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+def _server_of(location: str, path: str) -> str | None:
+    """The server that a redirect leads to, without what was asked for: that may hold a key.  None: it names none."""
+    try:
+        there = urlsplit(location)
+    except ValueError:
+        return None
+    asked = path.partition("?")[0]
+    prefix = there.path.removesuffix(asked) if there.path.endswith(asked) else ""
+    return f"{there.scheme}://{there.netloc}{prefix}" if there.netloc else None
 
 
 def _opener(url: str) -> OpenerDirector:
@@ -166,5 +185,8 @@ def _reason(raw: bytes) -> str:
     except ValueError:
         answer = None
     if isinstance(answer, dict):
-        text = str(answer.get("error") or answer.get("message") or text)
+        # /v2 answers with a list of errors.
+        errors = answer.get("errors") or [answer]
+        first = errors[0] if isinstance(errors, list) and isinstance(errors[0], dict) else {}
+        text = str(first.get("error") or first.get("message") or text)
     return shorten(escape(text), 500) or "nothing more"

@@ -11,6 +11,7 @@ from orchestrator.cli.choice import TIMES, Choice, choosing
 from orchestrator.cli.remote import JsonObject, Server, server_option
 from orchestrator.cli.shown import as_object, as_objects, colours, date_time, print_json, print_lines, span, status_cell
 from orchestrator.cli.table import Cell, table
+from orchestrator.cli.terminal import escape
 
 #: Seconds between two looks of --watch.
 EVERY = 2.0
@@ -54,7 +55,7 @@ def _found(server: Server, asked: dict[str, str], limit: int) -> tuple[list[Json
         found += as_objects(answer.get("data"))
         page = as_object(answer.get("page"))
         if page.get("error"):
-            click.echo(f"the query could not be tried on every run: {page['error']}", err=True)
+            click.echo(f"the query could not be tried on every run: {escape(page['error'])}", err=True)
         if not page.get("has_more"):
             return found, None
         if len(found) >= limit:

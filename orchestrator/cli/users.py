@@ -77,8 +77,9 @@ def new(name: str, role: str, generate: bool, database_url: str | None) -> None:
     with _database(database_url) as database:
         from orchestrator.engine.users import add_user, user_name
 
-        known = user_name(name)
-        add_user(database, known, Role(role), _password(generate), _now(), _ACTOR)
+        known, chosen = user_name(name), _password(generate)
+        add_user(database, known, Role(role), chosen, _now(), _ACTOR)
+    _tell(chosen, generate)
     click.echo(f"{known} may sign in as {role}", err=generate)
 
 
@@ -132,7 +133,9 @@ def password(name: str, generate: bool, database_url: str | None) -> None:
     with _database(database_url) as database:
         from orchestrator.engine.users import set_password
 
-        user = set_password(database, name, _password(generate), _now(), _ACTOR)
+        chosen = _password(generate)
+        user = set_password(database, name, chosen, _now(), _ACTOR)
+    _tell(chosen, generate)
     click.echo(f"{user.name} has another password now", err=generate)
 
 
@@ -152,13 +155,17 @@ def _password(generate: bool) -> str:
     if generate:
         from orchestrator.engine.passwords import new_password
 
-        made = new_password()
-        click.echo(made)
-        return made
+        return new_password()
     if sys.stdin.isatty():
         typed: str = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         return typed
     return sys.stdin.readline().rstrip("\r\n")
+
+
+def _tell(password: str, generated: bool) -> None:
+    """Print a password that was made, once it is somebody's."""
+    if generated:
+        click.echo(password)
 
 
 @contextmanager

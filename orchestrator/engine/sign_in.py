@@ -2,6 +2,7 @@
 
 Guessing is slow: ten wrong passwords for a name from one address, and fifty from one address, within a quarter of an
 hour, and no more are looked at until one of them is that old.  The database counts, so it holds for all processes.
+Whoever has one address of IPv6 has the whole network of 64 bits around it: that counts as one.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
+from ipaddress import IPv4Address, ip_address
 
 from orchestrator import log
 from orchestrator.core.role import Role
@@ -23,6 +25,7 @@ from orchestrator.errors import RequestError, UnauthorizedError
 from orchestrator.store import audit, keys, sessions, users
 from orchestrator.store.database import Database
 from orchestrator.store.disturbance import undisturbed
+from orchestrator.store.users import User
 
 _log = log.get(__name__)
 
@@ -72,11 +75,22 @@ def sign_in(database: Database, name: str, password: str, address: str, now: dat
     known = _known_name(name)
     attempt = secrets.token_hex(16)
     claimed = _claim(database, known, address, attempt, now)
-    _check(database, known, password)
+    user = _check(database, known, password)
     secret = secrets.token_urlsafe(32)
-    _open(database, known, secret, _Attempt(attempt, claimed, address), now, now + min(span, LONGEST))
+    _open(database, user, secret, _Attempt(attempt, claimed, address), now, now + min(span, LONGEST))
     _log.info("signed in", user=known, address=address)
     return secret
+
+
+def prove(database: Database, person: Person, password: str, address: str, now: datetime) -> None:
+    """Check that somebody who is signed in knows their password; wrong ones count as attempts to sign in.
+
+    Raises `UnauthorizedError` and `TooManyError`.
+    """
+    attempt = secrets.token_hex(16)
+    claimed = _claim(database, person.name, address, attempt, now)
+    _check(database, person.name, password)
+    _give_back(database, _Attempt(attempt, claimed, address))
 
 
 def who(database: Database, secret: str, now: datetime, span: timedelta) -> Person | None:
@@ -115,9 +129,9 @@ def _known_name(name: str) -> str:
 @undisturbed
 def _claim(database: Database, name: str, address: str, attempt: str, now: datetime) -> list[tuple[str, ...]]:
     """Take a place among the attempts of a name and of an address; it is given back when the password was right."""
-    claimed = []
+    claimed, origin = [], _origin(address)
     with database.write() as conn:
-        for scope, most in ((("sign-in", name, address), PER_NAME), (("sign-in", address), PER_ADDRESS)):
+        for scope, most in ((("sign-in", name, origin), PER_NAME), (("sign-in", origin), PER_ADDRESS)):
             places = ((*scope, str(number)) for number in range(most))
             free = next((it for it in places if keys.claim(conn, it, attempt, now, now + WITHIN) == attempt), None)
             if free is None:
@@ -128,10 +142,10 @@ def _claim(database: Database, name: str, address: str, attempt: str, now: datet
 
 
 @undisturbed
-def _open(database: Database, name: str, secret: str, attempt: _Attempt, now: datetime, until: datetime) -> None:
+def _open(database: Database, checked: User, secret: str, attempt: _Attempt, now: datetime, until: datetime) -> None:
     with database.write() as conn:
-        user = users.by_name(conn, name)
-        if user is None:  # removed just now
+        user = users.lock(conn, checked.name)
+        if user is None or user.password != checked.password:  # removed, or given another password, just now
             raise UnauthorizedError(_WRONG)
         for place in attempt.places:
             keys.release(conn, place, attempt.id)
@@ -141,12 +155,19 @@ def _open(database: Database, name: str, secret: str, attempt: _Attempt, now: da
 
 
 @undisturbed
+def _give_back(database: Database, attempt: _Attempt) -> None:
+    with database.write() as conn:
+        for place in attempt.places:
+            keys.release(conn, place, attempt.id)
+
+
+@undisturbed
 def _prolong(database: Database, session_id: str, until: datetime) -> None:
     with database.write() as conn:
         sessions.prolong(conn, session_id, until)
 
 
-def _check(database: Database, name: str, password: str) -> None:
+def _check(database: Database, name: str, password: str) -> User:
     with database.read() as conn:
         user = users.by_name(conn, name)
     if not _AT_ONCE.acquire(timeout=_PATIENCE):
@@ -159,6 +180,18 @@ def _check(database: Database, name: str, password: str) -> None:
     if user is None or not right:
         _log.warning("sign-in failed", user=name)
         raise UnauthorizedError(_WRONG)
+    return user
+
+
+def _origin(address: str) -> str:
+    """What of an address its owner cannot choose."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, IPv4Address):
+        return str(found)
+    return str(found.ipv4_mapped) if found.ipv4_mapped is not None else f"{int(found) >> 64:x}/64"
 
 
 @cache

@@ -16,6 +16,7 @@ from orchestrator.store.tables import sessions, users
 MOST = 1_000
 
 _BY_NAME = select(users).where(users.c.name == bindparam("of_name"))
+_LOCKED = _BY_NAME.with_for_update()
 _ALL = select(users).order_by(users.c.name).limit(MOST)
 _ANY = select(users.c.id).limit(1)
 _ADMINS = (
@@ -52,6 +53,12 @@ def add(conn: Connection, user: User) -> bool:
 def by_name(conn: Connection, name: str) -> User | None:
     """The person of this name."""
     row = conn.execute(_BY_NAME, {"of_name": name}).first()
+    return _user(row) if row is not None else None
+
+
+def lock(conn: Connection, name: str) -> User | None:
+    """The person of this name, who stays so to the end of the transaction."""
+    row = conn.execute(_LOCKED, {"of_name": name}).first()
     return _user(row) if row is not None else None
 
 

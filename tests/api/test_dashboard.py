@@ -216,6 +216,17 @@ def test_the_cookie_is_for_us_alone_and_over_https_for_https_alone(house: House)
     assert {"Secure", "HttpOnly", "SameSite=Lax", "Path=/"} <= set(behind.headers["Set-Cookie"].split("; "))
 
 
+def test_news_of_any_length_and_script_are_told_and_over_https_for_https_alone(browser: FlaskClient) -> None:
+    sent = {"name": "\N{CJK UNIFIED IDEOGRAPH-65E5}" * 500, "data": "{}"}
+
+    plain = browser.post("/events/send", data=sent)
+    behind = browser.post("/events/send", data=sent, headers={"X-Forwarded-Proto": "https"})
+
+    assert 4_000 > len(plain.headers["Set-Cookie"])
+    assert "\N{CJK UNIFIED IDEOGRAPH-65E5}" * 333 in browser.get("/runs").text
+    assert ("Secure" in plain.headers["Set-Cookie"], "Secure" in behind.headers["Set-Cookie"]) == (False, True)
+
+
 @pytest.mark.parametrize(
     ("wanted", "path"),
     [
@@ -291,6 +302,17 @@ def test_one_may_change_ones_own_password_by_telling_the_present_one(house: Hous
     assert (400, 303) == (wrong.status_code, right.status_code)
     assert 200 == browser.get("/runs").status_code
     assert 303 == house.sign_in(house.app.test_client(), "the-viewer", "another horse battery").status_code
+
+
+def test_ones_own_password_is_not_guessed_by_a_session_that_was_stolen(house: House) -> None:
+    browser = house.browser("viewer")
+    form = {"csrf": house.token(browser), "password": "another horse battery"}
+
+    wrong = [browser.post("/account/password", data=form | {"current": "wrong horse battery"}) for _ in range(11)]
+    right = browser.post("/account/password", data=form | {"current": PASSWORD})
+
+    assert [400] * 10 + [429] == [it.status_code for it in wrong]
+    assert 429 == right.status_code
 
 
 def test_every_page_says_what_it_may_do_and_is_not_kept(browser: FlaskClient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from orchestrator.api.dashboard.visitor import Doors
 from orchestrator.core.effect import Status
 from orchestrator.store import orders
 from orchestrator.store.jobs import DEAD
-from orchestrator.store.tables import jobs
+from orchestrator.store.tables import jobs, runs
 
 if TYPE_CHECKING:
     from tests.api.conftest import World
@@ -53,6 +54,23 @@ def test_looking_at_it_counts_and_does_nothing(browser: FlaskClient, world: Worl
     assert "Cancel: 3" in page
     with world.parts.database.read() as conn:
         assert [] == orders.page(conn, limit=10)
+
+
+def test_what_is_ordered_is_what_was_counted_however_long_one_thinks_it_over(
+    browser: FlaskClient, world: World
+) -> None:
+    found = re.search(r'action="(/runs/bulk[^"]+)"', browser.get(f"/runs/bulk?{MEANT}&span=1h").text)
+    assert found
+    world.clock.advance(timedelta(hours=2))
+    late = world.run(world.event())
+    with world.parts.database.write() as conn:
+        conn.execute(update(runs).where(runs.c.id == late).values(queued_at=world.clock.now() - timedelta(minutes=1)))
+
+    browser.post(unescape(found[1]), data={"kind": "cancel"})
+
+    with world.parts.database.read() as conn:
+        [order] = orders.page(conn, limit=10)
+        assert 3 == order.total
 
 
 def test_an_order_keeps_to_the_rate_of_the_form(browser: FlaskClient, world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
@@ -101,6 +102,24 @@ def test_an_event_is_asked_after_while_something_may_come_of_it(browser: FlaskCl
     assert 204 == before
     assert f"/runs/{run_id}" in after.text
     assert "data-every" not in browser.get(f"/events/{event.id}").text
+
+
+def test_an_event_that_is_sent_again_has_the_same_numbers(browser: FlaskClient, world: World) -> None:
+    event = world.event(data='{"id":123456789012345678901234567890,"price":1.10}')
+
+    found = re.search(r'data-data="([^"]+)"', browser.get(f"/events/{event.id}").text)
+
+    assert found
+    assert '{\n  "id": 123456789012345678901234567890,\n  "price": 1.10\n}' == unescape(found[1])
+
+
+def test_an_event_of_the_servers_own_is_not_sent_again(browser: FlaskClient, world: World) -> None:
+    deep = world.event("inngest/function.finished", '{"result":' + "[" * 980 + "]" * 980 + "}")
+
+    answer = browser.get(f"/events/{deep.id}")
+
+    assert 200 == answer.status_code
+    assert "Send again" not in answer.text
 
 
 def test_a_large_event_can_be_sent_again_whole_and_is_no_example(browser: FlaskClient, world: World) -> None:

@@ -13,7 +13,7 @@ from orchestrator.api.app import create_app
 from orchestrator.api.dashboard.visitor import Doors
 from orchestrator.core.effect import Record, SaveStep, Status, StepStatus
 from orchestrator.ids import ulid_at
-from orchestrator.store import audit, runs
+from orchestrator.store import audit, reruns, runs
 
 if TYPE_CHECKING:
     from tests.api.conftest import World
@@ -115,6 +115,21 @@ def test_a_run_that_did_not_change_is_not_sent_again(browser: FlaskClient, world
         assert 204 == browser.get(poll).status_code
 
 
+def test_what_failed_in_a_step_that_is_not_shown_is_not_blamed_on_the_function(
+    browser: FlaskClient, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orchestrator.api.dashboard.run.MOST_STEPS", 1)
+    run_id = world.finished(world.event(), Status.FAILED, error=(error := '{"name":"E","message":"boom"}'))
+    world.steps(run_id, SaveStep("a", "a", "StepRun", StepStatus.COMPLETED, memo='{"data":1}'))
+    alone = browser.get(f"/runs/{run_id}").text
+    world.steps(run_id, SaveStep("b", "b", "StepRun", StepStatus.FAILED, memo=f'{{"error":{error}}}'))
+
+    with_more = browser.get(f"/runs/{run_id}").text
+
+    assert "outside of any step." in alone
+    assert "outside of any step, or in one that is not shown." in with_more
+
+
 def test_a_run_that_is_over_is_not_asked_after(browser: FlaskClient, world: World) -> None:
     run_id = world.finished(world.event(), Status.COMPLETED, "1")
 
@@ -164,6 +179,45 @@ def test_runs_that_are_chosen_are_cancelled_and_that_is_noted(browser: FlaskClie
     with world.parts.database.read() as conn:
         assert Status.CANCELLED is runs.get(conn, live).status  # type: ignore[union-attr]
         assert ["run cancelled"] == [action for action, _ in audit.actions_on(conn, live)]
+
+
+@pytest.mark.parametrize(
+    "here", ["/runs?q=a\r\nSet-Cookie: b=c", "https://evil.example/runs?", "//evil.example", "/runsx"]
+)
+def test_after_an_action_one_comes_to_the_list_whatever_the_form_says(
+    browser: FlaskClient, world: World, here: str
+) -> None:
+    answer = browser.post("/runs/cancel", data={"run": [world.run(world.event())], "here": here})
+
+    assert (303, "/runs") == (answer.status_code, answer.headers["Location"])
+
+
+def test_a_chosen_run_that_is_gone_does_not_keep_the_others_from_being_cancelled(
+    browser: FlaskClient, world: World
+) -> None:
+    live = world.run(world.event())
+
+    answer = browser.post("/runs/cancel", data={"run": [ID, live]})
+
+    assert 303 == answer.status_code
+    assert "Cancelled 1 run; 1 had ended before" in browser.get("/runs").text
+
+
+def test_a_chosen_run_that_cannot_be_run_again_is_told_and_keeps_no_other_from_it(
+    browser: FlaskClient, world: World
+) -> None:
+    world.app(slugs=["shop-bill"])
+    failed, orphan = world.finished(world.event(), Status.FAILED), world.run(world.event(), "shop-gone")
+
+    answer = browser.post("/runs/rerun", data={"run": [orphan, failed]})
+
+    assert 303 == answer.status_code
+    told = browser.get(answer.headers["Location"]).text
+    assert "Began 1 run anew; 1 could not be: the function" in told
+    assert 'class="toast bad"' in told
+    assert 409 == browser.post("/runs/rerun", data={"run": [orphan]}).status_code
+    with world.parts.database.read() as conn:
+        assert 1 == len(reruns.of(conn, failed))
 
 
 @pytest.mark.parametrize("chosen", [[], ["x"], [ID] * 51])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
+from urllib.parse import parse_qs, urlsplit
 
 import inngest
 from playwright.sync_api import Page, expect
@@ -80,6 +81,18 @@ def test_a_run_that_begins_appears_by_itself(server: Server, shop: Shop, open_pa
     server.send("shop/order.billed", {"order": 1})
 
     expect(page.locator("#runs a.row")).to_have_count(before + 1)
+
+
+def test_an_open_list_asks_with_its_filters_alone(server: Server, shop: Shop, open_page: Open) -> None:
+    """What else went along would stand in logs and in the next page's links: the session's token above all."""
+    page = open_page(f"{server.url}/runs?function=shop-bill")
+    page.locator("#runs tbody input[type=checkbox]").first.check()
+
+    with page.expect_request("**/runs/list?*") as asked:
+        pass
+
+    query = urlsplit(asked.value.url).query
+    assert {"function", "seen"} == set(parse_qs(query, keep_blank_values=True))
 
 
 def test_runs_are_chosen_and_cancelled_together_and_stay_chosen_while_the_list_changes(

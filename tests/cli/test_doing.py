@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from orchestrator.cli import bulk
+from orchestrator.cli import bulk, invoke
 from orchestrator.cli.exits import Exit
 from tests.cli.conftest import FakeServer
 
@@ -46,6 +46,32 @@ def test_an_invoked_run_is_waited_for_and_its_end_is_the_exit_code(orchestrator:
     assert (Exit.RUN_FAILED, "no") == (result.exit_code, json.loads(result.stdout)["output"])
 
 
+def test_an_invoked_run_that_is_not_there_yet_is_waited_for(
+    orchestrator: Run, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    server.answers["POST /invoke/shop-import"] = (200, {"data": {"run_id": "01J8R"}})
+
+    def begin(_seconds: float) -> None:
+        server.answers["GET /v1/runs/01J8R"] = (200, {"data": {"run_id": "01J8R", "status": "Completed"}})
+
+    monkeypatch.setattr(invoke.time, "sleep", begin)
+    result = orchestrator("invoke", "shop-import", "--wait", "--server", server.url)
+
+    assert Exit.OK == result.exit_code, result.output
+
+
+def test_an_invoked_run_that_does_not_begin_is_told(
+    orchestrator: Run, server: FakeServer, monkeypatch: pytest.MonkeyPatch
+):
+    server.answers["POST /invoke/shop-import"] = (200, {"data": {"run_id": "01J8R"}})
+    monkeypatch.setattr(invoke, "PATIENCE", 0)
+
+    result = orchestrator("invoke", "shop-import", "--wait", "--server", server.url)
+
+    assert Exit.NOT_FOUND == result.exit_code
+    assert "the run 01J8R has not begun within 0 seconds: orchestrator queue says why" in result.stderr
+
+
 def test_an_app_is_synced_by_its_url_or_its_name(orchestrator: Run, server: FakeServer):
     for path in ("by-url", "shop"):
         server.answers[f"POST /v2/apps/{path}/syncs"] = (200, {"data": {"status": "success", "appId": "shop"}})
@@ -54,6 +80,12 @@ def test_an_app_is_synced_by_its_url_or_its_name(orchestrator: Run, server: Fake
 
     assert [Exit.OK, Exit.OK] == [it.exit_code for it in results]
     assert [{"url": "http://localhost:5000/api"}, {}] == [it.body for it in server.asked]
+
+
+def test_an_address_of_another_scheme_is_asked_for_as_one(orchestrator: Run, server: FakeServer):
+    orchestrator("sync", "ftp://localhost/api", "--server", server.url)
+
+    assert [("/v2/apps/by-url/syncs", {"url": "ftp://localhost/api"})] == [(it.path, it.body) for it in server.asked]
 
 
 def test_an_app_that_is_not_synced_says_why(orchestrator: Run, server: FakeServer):

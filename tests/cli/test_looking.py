@@ -73,6 +73,22 @@ def test_a_time_may_be_so_long_ago(orchestrator: Run, server: FakeServer):
     assert "--since must be a time ago such as 30m, 2h or 7d" in wrong.stderr
 
 
+@pytest.mark.parametrize("time", ["999999d", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_before_or_after_all_times_is_refused(orchestrator: Run, server: FakeServer, time: str):
+    result = orchestrator("runs", "--since", time, "--server", server.url)
+
+    assert Exit.USAGE == result.exit_code
+    assert f"'{time}' is neither" in result.stderr
+
+
+def test_what_the_server_says_of_a_query_is_not_obeyed_by_the_terminal(orchestrator: Run, server: FakeServer):
+    server.answers["GET /v1/runs?query=event.x&limit=20"] = page(ROW, error="no such key: \x1b[2J\x07")
+
+    result = orchestrator("runs", "--query", "event.x", "--server", server.url)
+
+    assert "no such key: \\x1b[2J\\x07" in result.stderr
+
+
 def test_more_than_a_page_is_asked_for_page_by_page_and_what_is_left_is_told(orchestrator: Run, server: FakeServer):
     server.answers["GET /v1/runs?limit=100"] = page(*[ROW] * 100, has_more=True, cursor="x/1")
     server.answers["GET /v1/runs?cursor=x%2F1&limit=20"] = page(*[ROW] * 20, has_more=True, cursor="x/2")

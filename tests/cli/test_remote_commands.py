@@ -169,6 +169,8 @@ REFUSALS = [
     (404, {"error": "there is no such run"}, Exit.NOT_FOUND, "the server answered 404: there is no such run"),
     (401, {"error": "x"}, Exit.REFUSED, "set ORCHESTRATOR_SIGNING_KEY"),
     (409, {"error": "already ended"}, Exit.REFUSED, "the server answered 409: already ended"),
+    (400, {"errors": [{"code": "x", "message": "no app"}]}, Exit.REFUSED, "the server answered 400: no app\n"),
+    (400, {"errors": "x"}, Exit.REFUSED, 'the server answered 400: {"errors": "x"}'),
     (413, b"<html>\x1b", Exit.REFUSED, "the server answered 413: <html>\\x1b"),
     (500, b"", Exit.FAILED, "the server answered 500: nothing more"),
     (200, b"<html>", Exit.UNREACHABLE, "answers, but not as an orchestrator does"),
@@ -196,6 +198,29 @@ def test_a_redirect_is_named_and_not_followed(orchestrator: Run, server: FakeSer
     assert Exit.UNREACHABLE == result.exit_code
     assert "sends us on to https://elsewhere.example; give that address as --server" in result.stderr
     assert 1 == len(server.asked)
+
+
+@pytest.mark.parametrize(
+    ("location", "sentence"),
+    [
+        ("https://elsewhere.example/e/secret", "sends us on to https://elsewhere.example; give"),
+        ("https://elsewhere.example/prefix/e/secret?x=y", "sends us on to https://elsewhere.example/prefix; give"),
+        ("https://login.example/?next=/e/secret", "sends us on to https://login.example; give"),
+        ("/e/secret/", "is --server right?"),
+        ("http://[", "is --server right?"),
+    ],
+)
+def test_a_redirect_tells_the_server_and_not_the_key(
+    orchestrator: Run, server: FakeServer, location: str, sentence: str
+):
+    server.headers["Location"] = location
+    server.answers["POST /e/secret"] = (308, b"")
+
+    result = orchestrator("send", "a/b", "--event-key", "secret", "--server", server.url)
+
+    assert Exit.UNREACHABLE == result.exit_code
+    assert sentence in result.stderr
+    assert "secret" not in result.output
 
 
 def test_a_server_that_is_not_there_is_answered_with_a_question(orchestrator: Run):

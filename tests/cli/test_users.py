@@ -7,10 +7,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import Result
 
 from orchestrator.cli.exits import Exit
+from orchestrator.cli.explained import explained
 from orchestrator.engine.sign_in import sign_in
 from orchestrator.store import schema
 from orchestrator.store.database import Database
@@ -66,6 +68,15 @@ def test_what_cannot_be_is_one_sentence(orchestrator: Run, url: str) -> None:
     assert "" == nameless.stdout
 
 
+def test_a_password_that_became_nobodys_is_not_printed(orchestrator: Run, url: str) -> None:
+    orchestrator("users", "new", "ada", "--generate", DATABASE_URL=url)
+
+    again = orchestrator("users", "new", "ada", "--generate", DATABASE_URL=url)
+    unknown = orchestrator("users", "password", "eve", "--generate", DATABASE_URL=url)
+
+    assert [(Exit.FAILED, "")] * 2 == [(it.exit_code, it.stdout) for it in (again, unknown)]
+
+
 def test_the_database_of_the_state_directory_is_found_while_a_server_uses_it(orchestrator: Run, tmp_path: Path) -> None:
     missing = orchestrator("users", "list")
     (tmp_path / ".orchestrator").mkdir()
@@ -76,3 +87,9 @@ def test_the_database_of_the_state_directory_is_found_while_a_server_uses_it(orc
     assert Exit.CONFIG == missing.exit_code
     assert "no database is named" in missing.stderr
     assert (Exit.OK, "there are no users") == (found.exit_code, found.stderr[:18])
+
+
+def test_a_question_that_is_broken_off_is_no_fault_of_the_database() -> None:
+    """As click says it when Ctrl-C comes while a password is asked for."""
+    with pytest.raises(click.Abort), explained():
+        raise click.Abort

@@ -111,6 +111,20 @@ def test_after_ten_wrong_passwords_a_name_is_closed_to_that_address_until_they_a
     assert enter(database, now=NOW + WITHIN)
 
 
+def test_a_network_of_ipv6_counts_as_one_address_and_ipv4_within_it_as_itself(database: Database) -> None:
+    for number in range(PER_NAME):
+        with pytest.raises(UnauthorizedError):
+            enter(database, "wrong horse battery", at=f"2001:db8:0:7::{number:x}")
+        with pytest.raises(UnauthorizedError):
+            enter(database, "wrong horse battery", at="::ffff:1.2.3.4")
+
+    for same in ("2001:db8:0:7:ffff::1", "1.2.3.4"):
+        with pytest.raises(TooManyError):
+            enter(database, at=same)
+    for other in ("2001:db8:0:8::1", "::ffff:1.2.3.5", "fe80::1%eth0", "::1", ""):
+        assert enter(database, at=other)
+
+
 def test_right_passwords_are_not_counted(database: Database) -> None:
     assert all(enter(database) for _ in range(PER_NAME + 1))
 
@@ -144,6 +158,22 @@ def test_signing_out_ends_one_session_and_another_password_ends_all(database: Da
     assert [False, True, True] == left
     assert [None, None] == [who(database, it, NOW, SPAN) for it in (second, third)]
     assert enter(database, "another horse battery")
+
+
+def test_a_password_that_is_changed_while_it_is_looked_at_opens_no_session(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(given: str, kept: str) -> bool:
+        people.set_password(database, "ada", "another horse battery", NOW)
+        return is_password(given, kept)
+
+    monkeypatch.setattr("orchestrator.engine.sign_in.is_password", slowly)
+
+    with pytest.raises(UnauthorizedError):
+        enter(database)
+
+    with database.read() as conn:
+        assert {} == users.sessions_of(conn, NOW)
 
 
 def test_whoever_is_removed_is_out_at_once(database: Database) -> None:
