@@ -21,7 +21,7 @@ from orchestrator.engine.outcome import Outcome, Start
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.start import after, chosen, held, start_of, tell_of, write
 from orchestrator.ids import new_ulid
-from orchestrator.store import crons, events, functions, gates, history, timers
+from orchestrator.store import batches, crons, events, functions, gates, history, timers
 from orchestrator.store.apply import Holder
 from orchestrator.store.database import Connection
 from orchestrator.store.disturbance import undisturbed
@@ -109,12 +109,13 @@ def _debounced(parts: Parts, conn: Connection, gate: Gate, by: Holder) -> Outcom
 
 def _batched(parts: Parts, conn: Connection, gate: Gate, by: Holder) -> Outcome | None:
     filling = batch.take(conn, gate, by.now)
-    function = functions.function(conn, filling.function_id) if filling is not None else None
-    if filling is None or function is None or function.archived_at is not None:
+    if filling is None:
         return None
-    first = events.get(conn, filling.event_id)
-    declared = parts.versions.function(conn, function.id, function.version)
-    if first is None or declared is None:
+    function, first, declared = functions.function(conn, filling.function_id), events.get(conn, filling.event_id), None
+    if function is not None and function.archived_at is None:
+        declared = parts.versions.function(conn, function.id, function.version)
+    if function is None or first is None or declared is None:
+        batches.drop(conn, filling.batch_id)
         return None
     start = batch_start(declared, function.id, function.version, filling, first, by, paused=_paused(function))
     return Outcome(first, [start])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlalchemy import Connection, bindparam, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from orchestrator.store.tables import batch_events, events
 
@@ -19,6 +19,7 @@ _IDS = (
     .where(batch_events.c.batch_id == bindparam("of_batch"))
     .order_by(batch_events.c.event_id)
 )
+_DROP = delete(batch_events).where(batch_events.c.batch_id == bindparam("of_batch"))
 _IDS_OF_MANY = (
     select(batch_events.c.batch_id, batch_events.c.event_id)
     .where(batch_events.c.batch_id.in_(bindparam("of_batches", expanding=True)))
@@ -29,6 +30,11 @@ _IDS_OF_MANY = (
 def add(conn: Connection, batch_id: str, event_ids: Sequence[str]) -> None:
     """Put events into a batch."""
     conn.execute(insert(batch_events), [{"batch_id": batch_id, "event_id": event_id} for event_id in event_ids])
+
+
+def drop(conn: Connection, batch_id: str) -> None:
+    """Forget what is in a batch that starts nothing: retention keeps the events of batches."""
+    conn.execute(_DROP, {"of_batch": batch_id})
 
 
 def payloads(conn: Connection, batch_id: str) -> tuple[str, ...]:
