@@ -145,7 +145,8 @@ _CARRIES = select(all_jobs.c.kind, all_jobs.c.payload)
 _CARRIED = union_all(
     _CARRIES.where(_in_state(jobs.IS_READY, all_jobs.c.run_at <= bindparam("soon"))),
     _CARRIES.where(_in_state(jobs.IS_LEASED)),
-    _CARRIES.where(_in_state(_IS_DEAD)),
+    # A run whose job died goes on from its steps when it is requeued, and not with what the job carries.
+    _CARRIES.where(_in_state(_IS_DEAD, all_jobs.c.run_id.is_(None))),
 ).limit(MOST_HELD)
 _DEAD_PAGE = (
     select(all_jobs.c.id, all_jobs.c.run_id, all_jobs.c.run_at)

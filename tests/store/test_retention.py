@@ -339,6 +339,24 @@ def test_events_wait_while_there_is_more_work_than_can_be_looked_through(
         assert {} == passed(conn, "events")
 
 
+def test_runs_that_failed_for_dead_jobs_go_however_many_they_are(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with database.write() as conn:
+        for number in range(2):
+            event_id = old_event(conn)
+            run_id = old_run(conn, Status.FAILED, event_id=event_id)
+            answer = orjson.dumps({"event": event_id}).decode()
+            add_job(conn, f"resume:{number}", OLD, jobs.RESUME, run_id=run_id, payload=answer)
+        conn.execute(update(jobs.jobs).values(state=jobs.DEAD))
+        monkeypatch.setattr(retention, "MOST_HELD", 2)
+
+        freed = [passed(conn, stage) for stage in ("runs", "events")]
+
+        assert (2, {"events": 2}) == (freed[0].get("runs"), freed[1])
+        assert {} == counts(conn)
+
+
 def test_a_job_that_died_for_being_unreadable_holds_nothing_and_stops_nothing(database: Database) -> None:
     with database.write() as conn:
         old_event(conn)
