@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -104,9 +105,15 @@ def _retire(conn: Connection, app: App, now: datetime, actor: str | None) -> Non
     replan(conn, before, [], now)
 
 
-@undisturbed
 def add_url(parts: Parts, url: str) -> None:
     """Remember an app by its URL, until it is synced and tells its name."""
+    # Many workers that begin at once are told of the same apps: the others find that the first has added it.
+    with suppress(IntegrityError):
+        _add_url(parts, url)
+
+
+@undisturbed
+def _add_url(parts: Parts, url: str) -> None:
     with parts.database.write() as conn:
         if all(app.url != url for app in functions.all_apps(conn)):
             functions.save_app(conn, named_uuid("url", url), {"url": url, "name": None}, parts.clock.now())

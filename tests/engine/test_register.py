@@ -9,15 +9,16 @@ from sqlalchemy import create_engine, text
 
 from orchestrator.clock import SettableClock
 from orchestrator.engine.parts import Parts
-from orchestrator.engine.register import register
+from orchestrator.engine.register import add_url, register
 from orchestrator.ids import named_uuid
 from orchestrator.protocol.sync import parse_registration
 from orchestrator.queue.lease import Holdings
 from orchestrator.store import functions, schema
 from orchestrator.store.database import Database
 from orchestrator.store.presence import Presence
-from tests.engine.world import REGISTRATION, Heard
+from tests.engine.world import REGISTRATION, Heard, World
 from tests.services import own_database
+from tests.store.factories import at_once
 from tests.wire.harness import until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -45,6 +46,18 @@ def test_two_processes_that_register_a_new_app_at_the_same_time_both_succeed():
         database.close()
     assert 1 == len(synced)
     assert ["app-fn"] == known
+
+
+def test_processes_that_are_told_of_the_same_app_all_add_it(concurrent: Database):
+    world = World(concurrent)
+
+    for number in range(20):
+        url = f"http://localhost/{number}"
+        at_once(*[lambda url=url: add_url(world.parts, url)] * 4)
+
+    with concurrent.read() as conn:
+        added = [app.url for app in functions.all_apps(conn) if app.name is None]
+    assert 20 == len(added) == len(set(added))
 
 
 def _waits_for_a_lock(url: str) -> bool:
