@@ -23,6 +23,9 @@ from orchestrator.store.jobs import Hint
 
 _log = log.get(__name__)
 
+#: Characters that are kept of what an app runs on.
+_MOST_SDK = 64
+
 
 @dataclass(frozen=True, slots=True)
 class Synced:
@@ -159,9 +162,9 @@ def _values(registration: Registration) -> dict[str, object]:
     return {
         "name": registration.app_name,
         "url": registration.url,
-        "sdk_language": registration.sdk_language,
-        "sdk_version": registration.sdk_version,
-        "framework": registration.framework,
+        "sdk_language": registration.sdk_language[:_MOST_SDK],
+        "sdk_version": registration.sdk_version[:_MOST_SDK],
+        "framework": registration.framework[:_MOST_SDK],
         "method": "local" if app_of(registration.url) else "serve",
         "version": registration.app_version,
         "checksum": registration.checksum,

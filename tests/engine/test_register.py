@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime
 
+import pytest
 from sqlalchemy import create_engine, text
 
 from orchestrator.clock import SettableClock
@@ -58,6 +59,20 @@ def test_processes_that_are_told_of_the_same_app_all_add_it(concurrent: Database
     with concurrent.read() as conn:
         added = [app.url for app in functions.all_apps(conn) if app.name is None]
     assert 20 == len(added) == len(set(added))
+
+
+@pytest.mark.parametrize("sdk", ["py:v0.5.19+" + "x" * 200, "p" * 200 + ":v1"])
+def test_an_app_may_run_on_something_with_a_long_name(database: Database, sdk: str):
+    world = World(database)
+
+    body = REGISTRATION.replace(b"py:v0.5.19", sdk.encode())
+    register(world.parts, parse_registration(body, {"x-inngest-framework": "f" * 200}))
+
+    with database.read() as conn:
+        app = functions.app_by_name(conn, "app")
+    language, _, version = sdk.partition(":v")
+    assert app is not None
+    assert (language[:64], version[:64], "f" * 64) == (app.sdk_language, app.sdk_version, app.framework)
 
 
 def _waits_for_a_lock(url: str) -> bool:
