@@ -20,6 +20,8 @@ from orchestrator.errors import ForbiddenError, UnauthorizedError
 from orchestrator.protocol.signature import bearer_accepted
 from orchestrator.store.tokens import Token
 
+#: Characters of a token's name that tell who asks; the audit has room for them and the id.
+_MOST_NAME = 200
 _BEARER = re.compile(rf"bearer\s+({PREFIX}\S+)\s*", re.IGNORECASE)
 
 
@@ -47,7 +49,7 @@ def bearer_authorizer(keys: Sequence[str], keyring: Keyring) -> Callable[[Reques
 
 def credential_of(token: Token) -> Credential:
     """A token as whoever asks with it; names need not be unique, ids are."""
-    return Credential(f"token {token.name} ({token.id})", token.scopes)
+    return Credential(f"token {token.name[:_MOST_NAME]} ({token.id})", token.scopes)
 
 
 class EventKeys:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -21,6 +22,9 @@ from orchestrator.store.functions import App, Declared
 from orchestrator.store.jobs import Hint
 
 _log = log.get(__name__)
+
+#: Characters that are kept of what an app runs on.
+_MOST_SDK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +108,15 @@ def _retire(conn: Connection, app: App, now: datetime, actor: str | None) -> Non
     replan(conn, before, [], now)
 
 
-@undisturbed
 def add_url(parts: Parts, url: str) -> None:
     """Remember an app by its URL, until it is synced and tells its name."""
+    # Many workers that begin at once are told of the same apps: the others find that the first has added it.
+    with suppress(IntegrityError):
+        _add_url(parts, url)
+
+
+@undisturbed
+def _add_url(parts: Parts, url: str) -> None:
     with parts.database.write() as conn:
         if all(app.url != url for app in functions.all_apps(conn)):
             functions.save_app(conn, named_uuid("url", url), {"url": url, "name": None}, parts.clock.now())
@@ -152,9 +162,9 @@ def _values(registration: Registration) -> dict[str, object]:
     return {
         "name": registration.app_name,
         "url": registration.url,
-        "sdk_language": registration.sdk_language,
-        "sdk_version": registration.sdk_version,
-        "framework": registration.framework,
+        "sdk_language": registration.sdk_language[:_MOST_SDK],
+        "sdk_version": registration.sdk_version[:_MOST_SDK],
+        "framework": registration.framework[:_MOST_SDK],
         "method": "local" if app_of(registration.url) else "serve",
         "version": registration.app_version,
         "checksum": registration.checksum,

@@ -328,6 +328,16 @@ def test_the_audit_says_which_token_did_what(world: World, asked: Callable[..., 
     ] == [(action, actor) for action, _, actor in rows[5:]]
 
 
+def test_the_audit_has_room_for_a_token_of_any_name(world: World, asked: Callable[..., Any]) -> None:
+    token = made(asked, "admin", name="n" * 255)
+
+    made_by_it = asked("POST", "/v1/tokens", token["token"], json={"name": "other", "scopes": ["read"]})
+
+    actor = audited(world)[-1][2] or ""
+    assert 200 == made_by_it.status_code
+    assert (True, True) == (token["id"] in actor, len(actor) <= (audit.c.actor.type.length or 0))
+
+
 def test_where_nobody_is_asked_the_audit_names_the_api(world: World, client: FlaskClient) -> None:
     world.app(slugs=["shop-bill"])
 

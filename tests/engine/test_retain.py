@@ -9,11 +9,13 @@ import pytest
 
 from orchestrator.core.effect import Status
 from orchestrator.engine import retain
+from orchestrator.engine.register import remove
 from orchestrator.engine.retain import PASS, PIECE, Retainer, would_free
 from orchestrator.store import chores
 from orchestrator.store.chores import Chore
 from orchestrator.store.database import Database
 from orchestrator.store.retention import Keep
+from tests.engine.flows import URL, Flows, a_function
 from tests.engine.world import World
 from tests.store.factories import counts
 
@@ -148,3 +150,13 @@ def test_a_turn_that_took_too_long_notes_nothing(world: World) -> None:
         noted = chores.note(conn, replace(due, stage="runs"), held=due.next_at - PIECE)
 
     assert (False, due) == (noted, chore(world))
+
+
+def test_the_events_of_a_batch_whose_function_is_gone_go_too(database: Database) -> None:
+    flows = Flows(database, a_function(batchEvents={"maxSize": 9, "timeout": "10s"}))
+    flows.receive(1)
+
+    remove(flows.parts, URL)
+    flows.wait(60)
+
+    assert {"events": 1} == retain.retain(database, Keep(events=DAY), flows.clock.now() + 2 * DAY)
