@@ -70,6 +70,8 @@ def _go_on(
         end(parts, lease)
         return
     applied, decision = settle(parts, lease, loaded, message, max_attempts=1)
+    if not applied.accepted:
+        end(parts, lease)  # It may have come just after its run was over, and with it the jobs that were there.
     if applied.accepted and decision is not None and decision.steps:
         late = isinstance(message, TimedOut)
         _log.info("run resumed", run_id=loaded.run.id, function=loaded.slug, step_id=lease.step_id, late=late)

@@ -56,7 +56,12 @@ _END = Change(
     delete(slots).where(slots.c.run_id.in_(bindparam("of_runs", expanding=True)), _UNTIL.is_(None)),
     slots.c.pool,
 )
-_KEEP = update(slots).where(_OF_JOB, _UNTIL.is_(None)).values(owner=bindparam("by"), until=bindparam("at"))
+# The job's own, and those of its whole run, which from then on are the job's.
+_KEEP = (
+    update(slots)
+    .where(_OF_RUN, or_(slots.c.job_id == bindparam("of_job"), slots.c.job_id.is_(None)), _UNTIL.is_(None))
+    .values(job_id=bindparam("of_job"), owner=bindparam("by"), until=bindparam("at"))
+)
 _EXTEND = (
     update(slots)
     .where(
@@ -220,7 +225,7 @@ def end_runs(conn: Connection, run_ids: Sequence[str], lease: Lease | None, gone
     """Give back the slots of runs that are over and whose jobs, `gone`, were deleted a moment ago.
 
     Calls of them that are still being made by others than the holder of `lease` keep theirs until they are through, by
-    leases of the slots' own.  Returns the pools at which others wait.
+    leases of the slots' own; what a whole run has, one of them keeps.  Returns the pools at which others wait.
     """
     mine = lease.job_id if lease is not None else None
     for job in gone:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from threading import Barrier
 
@@ -15,13 +15,16 @@ from orchestrator.core.event import Event
 from orchestrator.core.message import Asked, Returned, SleepAsked, StepDone, StepPlanned, WaitAsked
 from orchestrator.drivers.base import Answer, Call
 from orchestrator.engine.branch import Held
+from orchestrator.engine.cancel import cancel
 from orchestrator.engine.ingest import Ingest
 from orchestrator.engine.match import match
 from orchestrator.engine.work import take, work
 from orchestrator.ids import ulid_at, ulid_moment
-from orchestrator.store import jobs, runs
+from orchestrator.store import jobs, pauses, runs
+from orchestrator.store.apply import add_resume
 from orchestrator.store.database import Database
 from tests.engine.world import MINUTE, NOW, World, waits
+from tests.store.factories import PATIENCE
 
 
 @pytest.fixture
@@ -163,3 +166,23 @@ def test_a_run_that_waited_in_branches_is_read_anew_and_goes_on_when_all_have_co
     assert [Status.COMPLETED] == ended(world, [run_id])
     assert [[], ["p"], ["p", "w"], ["p", "w", "z"]] == seen
     assert [] == world.states()
+
+
+def test_an_answer_that_comes_as_its_run_is_cancelled_leaves_nothing(concurrent: Database):
+    """Who gives an answer does not lock the run: cancelling deletes the jobs that it sees, and this one comes after."""
+    world = World(concurrent)
+    [run_id] = waiting(world, 1)
+    with ThreadPoolExecutor(1) as pool:
+        with concurrent.write() as conn:
+            pause_id = pauses.of_step(conn, run_id, "w", pauses.EVENT)
+            assert pause_id is not None
+            assert {pause_id} == pauses.take(conn, [pause_id])
+            hint = add_resume(conn, pause_id, run_id, "w", {"event": world.event_id}, NOW)
+            cancelled = pool.submit(cancel, world.parts, run_id, "enough")
+            wait([cancelled], timeout=0.5)
+        assert cancelled.result(PATIENCE)
+    before = len(world.states())
+
+    world.work_on([hint.job_id])
+
+    assert (1, [Status.CANCELLED], []) == (before, ended(world, [run_id]), world.states())

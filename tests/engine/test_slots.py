@@ -227,7 +227,9 @@ def test_a_slot_of_a_whole_run_is_held_through_its_sleep(database: Database):
     assert napping == hall.run_of(0).id
 
 
-def test_a_run_cancelled_in_mid_call_keeps_its_slot_until_the_call_is_through(hall: Hall):
+@pytest.mark.parametrize("options", [ONE, WHOLE_RUN])
+def test_a_run_cancelled_in_mid_call_keeps_its_slot_until_the_call_is_through(database: Database, options: str):
+    hall = Hall(database, options)
     hall.another()
     [first, second] = hall.begin()
     seen = list[tuple[int, int]]()
