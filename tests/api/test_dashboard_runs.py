@@ -115,6 +115,15 @@ def test_a_run_that_did_not_change_is_not_sent_again(browser: FlaskClient, world
         assert 204 == browser.get(poll).status_code
 
 
+def test_nothing_lasts_less_than_no_time_where_another_clock_is_ahead(browser: FlaskClient, world: World) -> None:
+    run_id = world.run(world.event())
+    world.clock.advance(timedelta(seconds=-3))
+
+    bars = re.findall(r"<title>(\w+: [^<]+)</title>", browser.get(f"/runs/{run_id}").text)
+
+    assert ["running: 0 ms"] == bars
+
+
 def test_what_failed_in_a_step_that_is_not_shown_is_not_blamed_on_the_function(
     browser: FlaskClient, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
