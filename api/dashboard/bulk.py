@@ -16,7 +16,7 @@ from orchestrator.api.routing import check_ulid
 from orchestrator.core.role import Role
 from orchestrator.engine.bulk import MOST_RATE, Wish, count, give, stop
 from orchestrator.errors import NotFoundError, RequestError
-from orchestrator.store import functions, orders
+from orchestrator.store import orders
 from orchestrator.store.filters import Count, RunFilter, TimeField
 from orchestrator.store.orders import Kind, Order
 
@@ -90,7 +90,7 @@ def stop_order(order_id: str) -> Response:
 def _meant() -> tuple[Wanted, RunFilter]:
     wanted = Wanted.read()
     with current_server().parts.database.read() as conn:
-        return wanted, wanted.filter(functions.functions_of(conn), functions.all_apps(conn))
+        return wanted, wanted.filter(conn)
 
 
 def _now_meant(wanted: Wanted) -> dict[str, str]:

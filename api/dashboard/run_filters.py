@@ -11,8 +11,9 @@ from orchestrator.api.dashboard.lists import Times, text
 from orchestrator.core.effect import Status
 from orchestrator.core.failure import LENGTH, is_fingerprint
 from orchestrator.errors import RequestError
+from orchestrator.store import functions
+from orchestrator.store.database import Connection
 from orchestrator.store.filters import RunFilter, RunOrder, TimeField
-from orchestrator.store.functions import App, StoredFunction
 
 #: Milliseconds between two looks for something new; a search by a condition costs more.
 EVERY, EVERY_SEARCH = 2_000, 10_000
@@ -50,15 +51,17 @@ class Wanted:
             after=text(args, "after"),
         )
 
-    def filter(self, known: list[StoredFunction], apps: list[App]) -> RunFilter:
-        """The same for the store; a function or an app that is not known has no runs."""
+    def filter(self, conn: Connection) -> RunFilter:
+        """The same for the store; what is out of service has its runs, a function or an app that is not known none."""
+        function = functions.function(conn, self.function) if self.function else None
+        app = functions.app_by_name(conn, self.app) if self.app else None
         return RunFilter(
             since=self.times.since,
             until=self.times.until,
             time_field=self.by,
             statuses=self.statuses,
-            function_ids=tuple(it.id for it in known if it.slug == self.function) or _none(self.function),
-            app_ids=tuple(it.id for it in apps if it.name == self.app) or _none(self.app),
+            function_ids=(function.id,) if function is not None else _none(self.function),
+            app_ids=(app.id,) if app is not None else _none(self.app),
             event_name=self.event or None,
             query=self.query or None,
             failure=self.failure or None,

@@ -21,7 +21,6 @@ from orchestrator.errors import ConflictError, NotFoundError, RequestError
 from orchestrator.store import functions
 from orchestrator.store.database import Connection
 from orchestrator.store.filters import Count, Page
-from orchestrator.store.functions import App, StoredFunction
 from orchestrator.store.search import RunRow
 
 #: Counting goes no further.
@@ -36,8 +35,8 @@ def show_runs() -> Response:
     wanted = Wanted.read()
     with current_server().parts.database.read() as conn:
         known, apps = functions.functions_of(conn), functions.all_apps(conn)
-        found, error = _found(conn, wanted, known, apps)
-        count = count_runs(conn, wanted.filter(known, apps), _MOST_COUNTED)
+        found, error = _found(conn, wanted)
+        count = count_runs(conn, wanted.filter(conn), _MOST_COUNTED)
     return page(
         "runs.html",
         400 if error else 200,
@@ -56,11 +55,10 @@ def list_runs() -> Response:
     """The list alone, for a page that is open: nothing where nothing changed."""
     wanted = Wanted.read()
     with current_server().parts.database.read() as conn:
-        known, apps = functions.functions_of(conn), functions.all_apps(conn)
-        found, error = _found(conn, wanted, known, apps)
+        found, error = _found(conn, wanted)
         if error or mark(found.items) == request.args.get("seen"):
             return nothing_new()
-        count = count_runs(conn, wanted.filter(known, apps), _MOST_COUNTED)
+        count = count_runs(conn, wanted.filter(conn), _MOST_COUNTED)
     return page("runs_list.html", wanted=wanted, **_list(wanted, found, count))
 
 
@@ -97,10 +95,10 @@ def _cancelled(run_id: str) -> bool:
         return False
 
 
-def _found(conn: Connection, wanted: Wanted, known: list[StoredFunction], apps: list[App]) -> tuple[Page[RunRow], str]:
+def _found(conn: Connection, wanted: Wanted) -> tuple[Page[RunRow], str]:
     """The runs, and what is wrong with what is asked for."""
     try:
-        return search_runs(conn, wanted.filter(known, apps), wanted.order, wanted.after or None, ROWS), ""
+        return search_runs(conn, wanted.filter(conn), wanted.order, wanted.after or None, ROWS), ""
     except RequestError as error:
         return Page((), (), False, None), error.message
 

@@ -145,9 +145,10 @@ def _kind(span: Span) -> str:
 
 
 def _bar(window: _Window, begin: datetime, end: datetime, kind: str, title: str) -> Iterator[Bar]:
+    end = max(begin, end)  # another machine's clock may be ahead of ours
     if kind == "queue" and end - begin < _SHORTEST:
         return
-    place = window.place(begin, max(begin, end))
+    place = window.place(begin, end)
     if place is not None:
         yield Bar(*place, kind, f"{title}: {(end - begin).total_seconds() * 1000:,.0f} ms")
 

@@ -13,7 +13,7 @@ from orchestrator.api.app import create_app
 from orchestrator.api.dashboard.visitor import Doors
 from orchestrator.core.effect import Record, SaveStep, Status, StepStatus
 from orchestrator.ids import ulid_at
-from orchestrator.store import audit, reruns, runs
+from orchestrator.store import audit, functions, reruns, runs
 
 if TYPE_CHECKING:
     from tests.api.conftest import World
@@ -113,6 +113,28 @@ def test_a_run_that_did_not_change_is_not_sent_again(browser: FlaskClient, world
         assert 200 == changed.status_code
         poll = _poll(changed.text)
         assert 204 == browser.get(poll).status_code
+
+
+def test_what_is_out_of_service_is_found_by_its_runs_all_the_same(browser: FlaskClient, world: World) -> None:
+    app_id = world.app(slugs=["shop-bill"])
+    run_id = world.run(world.event())
+    with world.parts.database.write() as conn:
+        functions.archive_app(conn, app_id, world.clock.now())
+    world.clock.advance(timedelta(seconds=1))
+
+    for query in ("function=shop-bill", "app=shop", "function=shop-bill&app=shop"):
+        assert f'id="run-{run_id}"' in browser.get(f"/runs?{query}").text
+    assert "Cancel: 1" in browser.get("/runs/bulk?function=shop-bill").text
+    assert "No run matches" in browser.get("/runs?function=shop-other").text
+
+
+def test_nothing_lasts_less_than_no_time_where_another_clock_is_ahead(browser: FlaskClient, world: World) -> None:
+    run_id = world.run(world.event())
+    world.clock.advance(timedelta(seconds=-3))
+
+    bars = re.findall(r"<title>(\w+: [^<]+)</title>", browser.get(f"/runs/{run_id}").text)
+
+    assert ["running: 0 ms"] == bars
 
 
 def test_what_failed_in_a_step_that_is_not_shown_is_not_blamed_on_the_function(
