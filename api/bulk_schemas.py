@@ -7,7 +7,7 @@ from typing import Any
 from marshmallow import Schema, ValidationError, fields, validate
 
 from orchestrator.api.run_queries import Fingerprint
-from orchestrator.api.schemas import MAX_EVENTS, MAX_NAME, PLAIN, ULID_PATTERN, Flag, Moment, Whole, check_name
+from orchestrator.api.schemas import MAX_EVENTS, MAX_NAME, PLAIN, ULID_PATTERN, Few, Flag, Moment, Whole, check_name
 from orchestrator.core.effect import Status
 from orchestrator.engine.bulk import MOST_RATE
 from orchestrator.ids import is_ulid
@@ -29,10 +29,11 @@ def _check_order(value: str) -> None:
 
 def _names(what: str) -> Any:
     name = fields.String(validate=check_name, metadata={"minLength": 1, "maxLength": MAX_NAME, "pattern": PLAIN})
-    return fields.List(
+    return Few(
         name,
+        _MOST_NAMES,
+        f"must have at most {_MOST_NAMES} entries",
         load_default=list,
-        validate=validate.Length(max=_MOST_NAMES, error=f"must have at most {_MOST_NAMES} entries"),
         error_messages={"invalid": "must be an array"},
         metadata={"description": f"{what}; none: all"},
     )
@@ -43,8 +44,10 @@ class RunsBody(Schema):
 
     app = _names("Names of apps")
     function = _names("Slugs of functions")
-    status = fields.List(
+    status = Few(
         fields.String(validate=validate.OneOf(_STATUSES, error=f"must be one of {', '.join(_STATUSES)}")),
+        _MOST_NAMES,
+        f"must have at most {_MOST_NAMES} entries",
         load_default=list,
         error_messages={"invalid": "must be an array"},
         metadata={

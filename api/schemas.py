@@ -36,6 +36,19 @@ class Whole(fields.Integer):
         return int(value)
 
 
+class Few(fields.List[Any]):
+    """A list of at most so many; a longer one is not looked into, for each of its faults takes time to be told."""
+
+    def __init__(self, inner: fields.Field[Any], most: int, error: str, *, least: int = 0, **kwargs: Any) -> None:
+        super().__init__(inner, validate=validate.Length(least, most, error=error), **kwargs)
+        self._most, self._wish = most, error
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if isinstance(value, list) and len(value) > self._most:
+            raise ValidationError(self._wish)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class Flag(fields.Boolean):
     """True or false of JSON; marshmallow takes 0 and 1 for them, too."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from marshmallow import Schema, ValidationError, fields, validate
 
-from orchestrator.api.schemas import MAX_EVENTS, ULID_PATTERN, Whole
+from orchestrator.api.schemas import MAX_EVENTS, ULID_PATTERN, Few, Whole
 from orchestrator.core.scope import Scope
 from orchestrator.engine.tokens import MAX_NAME
 from orchestrator.ids import is_ulid
@@ -27,12 +27,14 @@ class TokenBody(Schema):
         error_messages={"required": "is missing: it must say what the token is for"},
         metadata={"description": "What it is for; people find it by this", "pattern": _WORDS},
     )
-    scopes = fields.List(
+    scopes = Few(
         fields.String(
             validate=validate.OneOf(list(Scope), error=f"must be one of {', '.join(Scope)}"),
         ),
+        20,
+        f"must have 1 to 20 of {', '.join(Scope)}",
+        least=1,
         required=True,
-        validate=validate.Length(1, 20, error=f"must have 1 to 20 of {', '.join(Scope)}"),
         error_messages={"required": f"is missing: it must list some of {', '.join(Scope)}"},
         metadata={"description": "What its bearer may do: these and nothing else"},
     )

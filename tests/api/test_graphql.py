@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 from flask import Request
 from flask.testing import FlaskClient
-from graphql import GraphQLObjectType, get_introspection_query
+from graphql import GraphQLObjectType, build_schema, get_introspection_query, parse
 
 from orchestrator.api.access import Credential
 from orchestrator.api.app import create_app
 from orchestrator.api.graphql import limits
 from orchestrator.api.graphql.documents import Documents
+from orchestrator.api.graphql.limits import check_cost
 from orchestrator.api.graphql.operation import machine
 from orchestrator.core.effect import Status
 from orchestrator.core.scope import Scope
@@ -283,3 +284,21 @@ def test_a_server_that_nobody_asks_has_not_loaded_graphql() -> None:
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
     assert set() == set(printed.split()) & {"graphql", "ariadne", "starlette", "anyio"}
+
+
+def test_not_every_fault_of_the_variables_is_put_into_words() -> None:
+    told = list[object]()
+
+    class Strange:
+        """What GraphQL asks for the words to name it by."""
+
+        def __inspect__(self) -> str:
+            told.append(self)
+            return "strange"
+
+    schema = build_schema("type Query {sum(of: [Int!]): Int}")
+    document, variables = parse("query q($of: [Int!]) {sum(of: $of)}"), {"of": [Strange()] * 10_000}
+
+    check_cost(schema, document, document.definitions[0], variables)  # type: ignore[arg-type]
+
+    assert len(told) <= 5

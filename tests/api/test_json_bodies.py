@@ -61,3 +61,18 @@ def test_no_depth_is_too_much_for_us(client: FlaskClient) -> None:
             told.add(client.post(path, data=body, content_type="application/json").status_code)
 
     assert {200, 400, 404} == told
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/bulk", {"kind": "cancel", "filter": {"app": [7] * 1_000}}),
+        ("/v1/bulk", {"kind": "cancel", "filter": {"status": ["fried"] * 1_000}}),
+        ("/v1/tokens", {"name": "pan", "scopes": ["fried"] * 1_000}),
+    ],
+)
+def test_a_list_that_is_too_long_is_refused_by_that_alone(client: FlaskClient, path: str, body: object) -> None:
+    answer = client.post(path, json=body)
+
+    assert 400 == answer.status_code
+    assert len(answer.get_json()["error"]) < 200
