@@ -4,7 +4,10 @@ At each pool the lanes (a function and its keys) take turns, so that however man
 are served between them.  `pools.turn` is the lane served last, and the next one in the order of the index follows.
 Within a lane the lowest rank is first.
 
-Candidates are locked before the pool, like all jobs; those that somebody else has locked are passed over.
+Candidates are locked before the pool, like all jobs; those that somebody else has locked are passed over.  InnoDB lets
+go of a transaction's locks one after the other, the last first, some time after it was committed: who was parked, or
+passed over for want of room, may seem to be somebody's still when the room is made.  So there whoever finds nobody, and
+room, waits for that lock.
 """
 
 from __future__ import annotations
@@ -14,11 +17,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, case, func, literal_column, select, update
+from sqlalchemy import Connection, Select, and_, bindparam, case, func, literal_column, select, update
 
 from orchestrator.core import concurrency
 from orchestrator.core.concurrency import Level, Needs
-from orchestrator.store import allowances, slots
+from orchestrator.store import allowances, mysql, slots
 from orchestrator.store.jobs import BY_ID, Hint
 from orchestrator.store.mysql import aside
 from orchestrator.store.slots import Changes
@@ -34,7 +37,7 @@ ALLOWED = case(
 _POOL = select(pools.c.used, pools.c.waiting, pools.c.turn, ALLOWED.label("allowed")).where(
     pools.c.key == bindparam("of_key")
 )
-_NEXT = (
+_FIRST = (
     select(jobs.c.id, jobs.c.kind, jobs.c.run_id, jobs.c.lane)
     .where(
         aside(jobs.c.state) == literal_column("1"),
@@ -44,8 +47,9 @@ _NEXT = (
     )
     .order_by(jobs.c.lane, jobs.c.rank, jobs.c.id)
     .limit(1)
-    .with_for_update(skip_locked=True)
 )
+_NEXT = _FIRST.with_for_update(skip_locked=True)
+_HELD = _FIRST.with_for_update()
 _RUNS = select(runs.c.id, runs.c.function_id, runs.c.limits).where(runs.c.id.in_(bindparam("ids", expanding=True)))
 _ADMIT = (
     update(jobs)
@@ -92,6 +96,9 @@ def admit(conn: Connection, key: str, now: datetime, most: int) -> Admitted:
         return Admitted()
     room = most if pool.allowed is None else min(most, pool.allowed - pool.used)
     candidates = _candidates(conn, key, pool.turn, room)
+    innodb = conn.dialect.name in mysql.NAMES
+    if innodb and room > 0 and not candidates:
+        candidates = _candidates(conn, key, "", 1, _HELD)
     if not candidates:
         return Admitted()
     locked = slots.lock(conn, {key for it in candidates for key in it.wanted})
@@ -99,18 +106,19 @@ def admit(conn: Connection, key: str, now: datetime, most: int) -> Admitted:
     if unknown:
         return Admitted(unknown=unknown)
     admitted = _serve(conn, candidates, locked, now)
-    if len(candidates) == most:
+    short = innodb and len(candidates) < min(room, pool.waiting) and not admitted.passed_over
+    if len(candidates) == most or short:
         admitted.to_admit.add(key)
     return admitted
 
 
-def _candidates(conn: Connection, key: str, turn: str, most: int) -> list[_Candidate]:
+def _candidates(conn: Connection, key: str, turn: str, most: int, query: Select[Any] = _NEXT) -> list[_Candidate]:
     """Those who are next, locked: one of each lane after the other, round and round."""
     found = list[Any]()
     after = turn
     while len(found) < most:
         values = {"of_key": key, "after": after, "seen": [row.id for row in found]}
-        row = conn.execute(_NEXT, values).first()
+        row = conn.execute(query, values).first()
         if row is None and not after:
             break
         after = row.lane if row is not None else ""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, select, text
 from sqlalchemy.exc import DBAPIError
 
 from orchestrator.core.effect import SaveStep, Status, StepStatus
@@ -18,6 +20,7 @@ from orchestrator.core.function import Function, Trigger
 from orchestrator.ids import named_uuid, new_ulid
 from orchestrator.store import functions, jobs, losses, mysql, runs, steps
 from orchestrator.store.apply import Holder, call_key
+from orchestrator.store.database import Database
 from orchestrator.store.functions import Declared
 from orchestrator.store.jobs import Hint, Lease
 from orchestrator.store.runs import NewRun
@@ -28,6 +31,9 @@ T = TypeVar("T")
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 #: No test waits longer than this for another thread.
 PATIENCE = 20
+BETWEEN_LOOKS = 0.15
+"""Seconds between two looks at who waits. MariaDB keeps its answer until nobody has asked for 100 ms, so that looking
+more often shows the first one for ever (its `trx0i_s.cc`, and INNODB_TRX in the manual)."""
 
 
 def be_impatient(conn: Connection) -> None:
@@ -171,3 +177,22 @@ class Heard:
         ids = [hint.job_id for hint in self.hints]
         self.hints.clear()
         return ids
+
+
+def waiting(database: Database) -> int:
+    asked = {
+        "postgresql": "SELECT count(*) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        "mysql": "SELECT count(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p "
+        "ON p.id = t.trx_mysql_thread_id WHERE p.db = database() AND t.trx_state = 'LOCK WAIT'",
+    }
+    with database.read() as conn:
+        return int(conn.execute(text(asked[database.kind])).scalar_one())
+
+
+def let_wait(database: Database, thing: Future[Any]) -> None:
+    """Return when somebody waits for a lock, or `thing` is done."""
+    deadline = time.monotonic() + PATIENCE
+    while not thing.done() and not waiting(database):
+        assert time.monotonic() < deadline
+        threading.Event().wait(BETWEEN_LOOKS)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import text
@@ -32,14 +30,11 @@ from tests.store.factories import (
     at_once,
     counts,
     job,
+    let_wait,
     take,
 )
 
 WIDTH = 50
-
-BETWEEN_LOOKS = 0.15
-"""Seconds between two looks at who waits. MariaDB keeps its answer until nobody has asked for 100 ms, so that looking
-more often shows the first one for ever (its `trx0i_s.cc`, and INNODB_TRX in the manual)."""
 
 
 def settle(database: Database, lease: Lease | None, run_id: str, message: Message, known: Run | None = None) -> Applied:
@@ -156,25 +151,6 @@ def settle_the_rest(database: Database, run_id: str) -> None:
         leases = jobs.lease(conn, left, "cleaner", NOW, UNTIL)
     for lease in leases:
         settle(database, lease, run_id, Asked(lease.step_id, 0, ()))
-
-
-def waiting(database: Database) -> int:
-    asked = {
-        "postgresql": "SELECT count(*) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        "mysql": "SELECT count(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p "
-        "ON p.id = t.trx_mysql_thread_id WHERE p.db = database() AND t.trx_state = 'LOCK WAIT'",
-    }
-    with database.read() as conn:
-        return int(conn.execute(text(asked[database.kind])).scalar_one())
-
-
-def let_wait(database: Database, thing: Future[bool]) -> None:
-    """Return when somebody waits for a lock, or `thing` is done."""
-    deadline = time.monotonic() + PATIENCE
-    while not thing.done() and not waiting(database):
-        assert time.monotonic() < deadline
-        threading.Event().wait(BETWEEN_LOOKS)
 
 
 GOES_ON = {

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 from sqlalchemy import func, select, update
 
 from orchestrator.core.function import Concurrency
 from orchestrator.queue.admit import free_abandoned, set_right
 from orchestrator.store import jobs, slots
 from orchestrator.store.slots import Entry
-from tests.store.factories import BY, NOW, UNTIL, after, at_once, job, take
+from orchestrator.store.tables import jobs as JOBS  # noqa: N812 - as the others of the hall
+from tests.store.factories import BY, NOW, PATIENCE, UNTIL, after, at_once, job, let_wait, take
 from tests.store.slots.hall import POOLS, SLOTS, TOTAL, USER, Hall, cancel
 
 
@@ -83,6 +86,22 @@ def test_room_that_nobody_served_is_found(hall: Hall):
     free_abandoned(hall.database, hall.heard, NOW)
 
     assert [waiting] == hall.heard.take()
+
+
+def test_who_is_next_is_waited_for_where_the_database_seems_to_hold_him_still(hall: Hall):
+    if hall.database.kind != "mysql":
+        pytest.skip("of a transaction that was committed it holds no lock")
+    hall.declare(Concurrency(1))
+    lease, waiting = hall.admitted(), hall.parked()
+
+    with ThreadPoolExecutor(1) as pool:
+        with hall.database.write() as conn:
+            conn.execute(select(JOBS.c.id).where(JOBS.c.id == waiting).with_for_update())
+            ended = pool.submit(hall.end, lease)
+            let_wait(hall.database, ended)
+        admitted = ended.result(PATIENCE)
+
+    assert [waiting] == admitted
 
 
 def test_a_leaked_slot_and_a_wrong_count_are_set_right_from_the_rows(hall: Hall):
