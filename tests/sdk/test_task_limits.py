@@ -15,7 +15,7 @@ from orchestrator.sdk.options import Options
 from orchestrator.sdk.triggers import Event
 from orchestrator.store.database import Database
 from orchestrator.store.tables import pools
-from tests.sdk.test_tasks import TaskWorld, fn
+from tests.sdk.task_world import TaskWorld, fn
 
 
 class Hall(TaskWorld):

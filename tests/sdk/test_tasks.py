@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -14,82 +13,18 @@ import pytest
 from orchestrator.core.waiting import sentence
 from orchestrator.engine import task as steps
 from orchestrator.engine.recover import recover
-from orchestrator.engine.task import Taken
 from orchestrator.engine.why import why
 from orchestrator.sdk.context import AsyncContext, Context
 from orchestrator.sdk.errors import NonRetriable, StepError
 from orchestrator.sdk.function import Registry
 from orchestrator.sdk.options import Options, Retry
-from orchestrator.sdk.tasks import TaskCall, Ticket
 from orchestrator.sdk.triggers import Event
-from orchestrator.store import jobs
 from orchestrator.store import steps as stored_steps
 from orchestrator.store.database import Database
 from tests.sdk.local_world import LocalWorld
+from tests.sdk.task_world import MINUTE, Make, fn, make, resize
 
-MINUTE = timedelta(minutes=1)
-Make = Callable[..., "TaskWorld"]
-shop = celery.Celery("shop", set_as_current=False)
-
-
-@shop.task(name="shop.resize")
-def resize(url: str, quality: float = 1.0) -> str:
-    return f"{url} at {quality}"
-
-
-@dataclass
-class Sent:
-    """A sender that keeps what it is given."""
-
-    messages: list[tuple[TaskCall, Ticket]] = field(default_factory=list)
-    error: Exception | None = None
-
-    def send(self, call: TaskCall, ticket: Ticket) -> None:
-        if self.error is not None:
-            raise self.error
-        self.messages.append((call, ticket))
-
-
-class TaskWorld(LocalWorld):
-    """The test is the broker and the team's workers."""
-
-    def __init__(self, database: Database, registry: Registry) -> None:
-        super().__init__(database, registry)
-        self.sent = Sent()
-        registry.tasks = self.sent
-
-    def claim(self, at: int = -1) -> Taken | None:
-        """Take up a message as a worker does."""
-        return steps.claim(self.parts, self.sent.messages[at][1])
-
-    def claimed(self, at: int = -1) -> Taken:
-        taken = self.claim(at)
-        assert taken is not None
-        return taken
-
-    def finish(self, taken: Taken, value: object) -> None:
-        steps.finish(self.parts, taken, value)
-        self.settle()
-
-    def fail(self, taken: Taken, error: Exception) -> None:
-        steps.fail(self.parts, taken, error)
-        self.settle()
-
-
-@pytest.fixture
-def make(database: Database) -> Make:
-    """Give a world that holds this handler, started by an event of its own name."""
-
-    def made(handler: Callable[..., Any], **options: Any) -> TaskWorld:
-        registry = Registry("shop")
-        registry.add(handler, Event(handler.__name__), options=Options(**options))
-        return TaskWorld(database, registry)
-
-    return made
-
-
-def fn(ctx: Context) -> Any:
-    return ctx.step.task("resize", resize.s("a.png", quality=0.9).set(queue="images"))
+__all__ = ["make"]
 
 
 def test_a_task_is_sent_with_its_arguments_and_options_and_its_result_is_the_steps(make: Make) -> None:
@@ -176,53 +111,6 @@ def test_when_the_worker_dies_the_task_is_sent_anew_at_once_and_what_it_did_last
     world.finish(dead, "from the dead")
     world.finish(second, "second")
     assert "second" == world.output(event)
-
-
-def gone(*_: object, **__: object) -> None:
-    raise OSError("the database went away")
-
-
-@pytest.mark.parametrize("name", ["_load", "enter"])
-def test_a_claim_that_the_database_breaks_off_is_prolonged_no_more(
-    make: Make, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    world = make(fn)
-    event = world.send("fn")
-    world.settle()
-    with monkeypatch.context() as broken:
-        broken.setattr(steps, name, gone)
-        with pytest.raises(OSError, match="away"):
-            world.claim()
-
-    lost(world)
-
-    world.finish(world.claimed(), "second")
-    assert "second" == world.output(event)
-
-
-def test_a_task_that_could_not_be_given_back_is_prolonged_no_more(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    world = make(fn)
-    event = world.send("fn")
-    world.settle()
-    taken = world.claimed()
-    with monkeypatch.context() as broken:
-        broken.setattr(jobs, "rest", gone)
-        with pytest.raises(OSError, match="away"):
-            steps.give_back(world.parts, taken)
-
-    lost(world)
-
-    world.finish(world.claimed(), "second")
-    assert "second" == world.output(event)
-
-
-def lost(world: TaskWorld) -> None:
-    """Let a minute pass as a worker does that lives, with its heartbeats and its looks at what ran out."""
-    for _ in range(6):
-        world.clock.advance(timedelta(seconds=10))
-        world.parts.holdings.beat(world.now)
-        recover(world.parts)
-    world.settle()
 
 
 def test_a_task_that_kills_its_workers_fails_the_run(make: Make) -> None:
